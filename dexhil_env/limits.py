@@ -1,0 +1,65 @@
+"""The safety limiter: one rule for the twin and the robot.
+
+Every target that reaches a motor passes here. Velocity and acceleration of the *target* are bounded at every servo tick, and the
+joint range is kept with room to brake. A goal that itself respects the bounds passes unchanged (up to one tick).
+"""
+
+import numpy as np
+
+from dexhil_env import robot
+from dexhil_env.types import F64
+
+
+class Limiter:
+    """Second-order target filter with velocity, acceleration and range bounds.
+
+    Args:
+        low, high: joint range [rad].
+        max_velocity: [rad/s].
+        max_acceleration: [rad/s^2].
+        period_s: tick period [s].
+    """
+
+    def __init__(
+        self,
+        low: F64 = robot.LOW,
+        high: F64 = robot.HIGH,
+        max_velocity: F64 = robot.MAX_VELOCITY,
+        max_acceleration: F64 = robot.MAX_ACCELERATION,
+        period_s: float = robot.SERVO_PERIOD_S,
+    ) -> None:
+        self._low, self._high = low, high
+        self._v_max = max_velocity
+        self._dv_max = max_acceleration * period_s
+        self._acc = max_acceleration
+        self._dt = period_s
+        self.reset(np.clip(robot.HOME, low, high) if len(low) == len(robot.HOME) else low)
+
+    def reset(self, position: F64) -> None:
+        """Stand still at ``position`` [rad]."""
+        self.position = np.clip(position, self._low, self._high)
+        self.velocity = np.zeros_like(self.position)
+        self._goal = self.position.copy()
+
+    def _braking_velocity(self, distance: F64) -> F64:
+        """Largest speed from which ``distance`` >= 0 suffices to stop in whole ticks."""
+        half = 0.5 * self._dv_max
+        return np.sqrt(half * half + 2.0 * self._acc * distance) - half
+
+    def step(self, goal: F64) -> F64:
+        """Advance one tick towards ``goal`` [rad] and return the target to send [rad] (a fresh array)."""
+        goal = np.minimum(np.maximum(goal, self._low), self._high)
+        goal_velocity = (goal - self._goal) / self._dt
+        self._goal = goal
+        goal_velocity = np.minimum(np.maximum(goal_velocity, -self._v_max), self._v_max)
+        error = goal - self.position - goal_velocity * self._dt
+        distance = np.abs(error)
+        catch_up = np.minimum(distance / self._dt, self._braking_velocity(distance))
+        velocity = goal_velocity + np.sign(error) * catch_up
+        velocity = np.minimum(np.maximum(velocity, self.velocity - self._dv_max), self.velocity + self._dv_max)
+        upper = np.minimum(self._v_max, self._braking_velocity(np.maximum(self._high - self.position, 0.0)))
+        lower = -np.minimum(self._v_max, self._braking_velocity(np.maximum(self.position - self._low, 0.0)))
+        velocity = np.minimum(np.maximum(velocity, lower), upper)
+        self.velocity = velocity
+        self.position = np.minimum(np.maximum(self.position + velocity * self._dt, self._low), self._high)
+        return self.position.copy()
