@@ -1,0 +1,1 @@
+"""Learning for DexHiL: policies, training, rounds, evaluation, command line."""

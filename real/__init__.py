@@ -1,0 +1,1 @@
+"""Hardware drivers of DexHiL (empty in this release: see CHANGELOG)."""
