@@ -1,0 +1,1 @@
+"""Privileged scripted experts, one per task."""
