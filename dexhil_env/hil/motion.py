@@ -52,11 +52,11 @@ STEADY = MotionConfig(position_noise=0.0, rotation_noise=0.0, finger_noise=0.0)
 
 
 class _OrnsteinUhlenbeck:
-    """Stationary coloured noise of a given size and correlation time."""
+    """Coloured noise that starts at zero and grows to a given size and correlation time."""
 
     def __init__(self, size: int, sd: float, time_s: float, rng: np.random.Generator) -> None:
         self._sd, self._time, self._rng = sd, max(time_s, 1e-6), rng
-        self.value = rng.normal(0.0, sd, size) if sd > 0 else np.zeros(size)
+        self.value = np.zeros(size)
 
     def step(self, dt: float) -> F64:
         if self._sd > 0:
@@ -99,7 +99,6 @@ class HumanMotion:
             _OrnsteinUhlenbeck(size, sd, config.noise_time, rng)
             for size, sd in ((3, config.position_noise), (3, config.rotation_noise), (12, config.finger_noise))
         ]
-        self._bias = [noise.value.copy() for noise in self._noise]
 
     def step(self, goal: Goal) -> tuple[F64, F64]:
         """Advance one tick and return the palm pose (4, 4) and motor angles (12,) [rad] that the person shows."""
@@ -111,7 +110,7 @@ class HumanMotion:
         self.T[:3, 3] += self._velocity * dt
         self.T[:3, :3] = from_rotvec(self._turn * dt) @ self.T[:3, :3]
         hand = self._fingers.step(goal.hand)
-        shift, tilt, curl = (noise.step(dt) - bias for noise, bias in zip(self._noise, self._bias, strict=True))
+        shift, tilt, curl = (noise.step(dt) for noise in self._noise)
         shown = self.T.copy()
         shown[:3, 3] += shift
         shown[:3, :3] = from_rotvec(tilt) @ shown[:3, :3]

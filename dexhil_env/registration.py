@@ -1,0 +1,35 @@
+"""Environment ids. An id is task x robot; the version changes when physics, reset or success change."""
+
+from typing import Any
+
+import gymnasium as gym
+
+from dexhil_env.errors import ConfigError
+
+MAX_EPISODE_STEPS = 240
+"""Time limit of an episode: 12 s at 20 Hz, room for one retry of a task that takes about 5 s."""
+
+ENV_IDS = ("DexHiL-PlushSim-v0", "DexHiL-TissueSim-v0")
+
+
+def register_envs() -> None:
+    """Register every id with Gymnasium; safe to call twice."""
+    for env_id in ENV_IDS:
+        if env_id not in gym.registry:
+            gym.register(
+                env_id,
+                entry_point="dexhil_env.sim.make:make_sim_env",
+                max_episode_steps=MAX_EPISODE_STEPS,
+                kwargs={"task": "plush" if "Plush" in env_id else "tissue"},
+            )
+
+
+def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
+    """Like ``gym.make`` with an unknown id explained.
+
+    Raises:
+        ConfigError: the id is not one of ours.
+    """
+    if env_id not in ENV_IDS:
+        raise ConfigError(f"unknown environment id {env_id!r}; DexHiL has {ENV_IDS}")
+    return gym.make(env_id, **kwargs)

@@ -1,0 +1,152 @@
+"""The twin: MuJoCo behind the :class:`dexhil_env.backend.RobotBackend` contract."""
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from dexhil_env import robot
+from dexhil_env.errors import ConfigError, SimulationError
+from dexhil_env.servo import ServoMux
+from dexhil_env.sim.render import renderer_for
+from dexhil_env.sim.scene import SceneConfig, build_model
+from dexhil_env.sim.task import SimTask
+from dexhil_env.types import F64, U8, RobotState
+
+_BAD = tuple(int(getattr(mujoco.mjtWarning, f"mjWARN_{name}")) for name in ("BADQPOS", "BADQVEL", "BADQACC"))
+_FLEX_CONTACT_FORCE = np.zeros(6)
+
+
+@dataclass(frozen=True)
+class PhysicsState:
+    """Everything that decides how the twin goes on, bit for bit.
+
+    Attributes:
+        integration: ``mjSTATE_INTEGRATION`` vector.
+        task: the task's state outside of ``mjData``.
+    """
+
+    integration: F64
+    task: F64
+
+
+class SimBackend:
+    """A MuJoCo scene with the robot and one task.
+
+    Args:
+        task: brings the objects.
+        cameras: names of the cameras to render.
+        image_size: square image size [px].
+        scene: mount, cameras, skin.
+    """
+
+    def __init__(self, task: SimTask, cameras: tuple[str, ...] = (), image_size: int = 128, scene: SceneConfig | None = None) -> None:
+        self.task, self.cameras, self.image_size = task, cameras, image_size
+        self.scene = scene or SceneConfig()
+        self.model = build_model(task, self.scene)
+        self.data = mujoco.MjData(self.model)
+        known = tuple(self.model.camera(i).name for i in range(self.model.ncam))
+        for name in cameras:
+            if name not in known:
+                raise ConfigError(f"unknown camera {name!r}; this scene has {known}")
+        self._substeps = round(robot.SERVO_PERIOD_S / self.model.opt.timestep)
+        if abs(self._substeps * self.model.opt.timestep - robot.SERVO_PERIOD_S) > 1e-9:
+            raise ConfigError(f"the physics step must divide {robot.SERVO_PERIOD_S} s; got {self.model.opt.timestep} s")
+        self._find_indices()
+        task.bind(self.model, self.data)
+
+    def _find_indices(self) -> None:
+        model = self.model
+        names = (*robot.ARM_JOINTS, *robot.HAND_MOTORS)
+        found = tuple(model.actuator(i).name for i in range(model.nu))
+        if found != names:
+            raise ConfigError(f"actuators must be {names}; got {found}")
+        motors = [robot.COUPLING[motor][0][0] for motor in robot.HAND_MOTORS]
+        self._arm_qpos = np.array([model.joint(name).qposadr[0] for name in robot.ARM_JOINTS])
+        self._arm_dof = np.array([model.joint(name).dofadr[0] for name in robot.ARM_JOINTS])
+        self._hand_qpos = np.array([model.joint(name).qposadr[0] for name in motors])
+        self._joint_qpos = np.array([model.joint(name).qposadr[0] for name in robot.HAND_JOINTS])
+        self._site = model.site("ee").id
+        self._finger_of_geom = np.full(model.ngeom + 1, -1)
+        for finger in range(5):
+            body = model.body(f"r_f_link{finger + 1}_4").id
+            self._finger_of_geom[:-1][model.geom_bodyid == body] = finger
+
+    def reset(self, rng: np.random.Generator) -> None:  # noqa: ARG002  (the home pose is not random)
+        """Put the robot at rest at its home pose; the task lays its objects afterwards."""
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[self._arm_qpos] = robot.ARM_HOME
+        self.data.qpos[self._joint_qpos] = robot.coupling_matrix() @ robot.HAND_HOME
+        self.data.ctrl[:] = robot.HOME
+        mujoco.mj_forward(self.model, self.data)
+
+    def run(self, servo: ServoMux, ticks: int) -> None:
+        """Run servo periods of simulated time."""
+        data, model = self.data, self.model
+        for _ in range(ticks):
+            data.ctrl[:] = servo.tick(data.time)
+            mujoco.mj_step(model, data, self._substeps)
+        # mj_step leaves positions of sites and flex vertices one step behind qpos; observations need them fresh
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_flex(model, data)
+        mujoco.mj_camlight(model, data)
+        if any(data.warning[kind].number for kind in _BAD):
+            raise SimulationError(
+                f"the physics diverged at t = {data.time:.3f} s (NaN or huge values); reset the environment. "
+                "Please report the seed and the actions: this must not happen."
+            )
+
+    def state(self) -> RobotState:
+        """Read the joints, the palm pose and the fingertip forces."""
+        data = self.data
+        quat = np.empty(4)
+        mujoco.mju_mat2Quat(quat, data.site_xmat[self._site])
+        return RobotState(
+            time_s=float(data.time),
+            arm_joint_pos=data.qpos[self._arm_qpos],
+            arm_joint_vel=data.qvel[self._arm_dof],
+            hand_motor_pos=data.qpos[self._hand_qpos],
+            fingertip_force=self._fingertip_force(),
+            ee_pose=np.concatenate([data.site_xpos[self._site], quat if quat[0] >= 0 else -quat]),
+        )
+
+    def _fingertip_force(self) -> F64:
+        """Sum of contact force magnitudes on each distal link (5,) [N], thumb first."""
+        total = np.zeros(5)
+        data = self.data
+        if data.ncon == 0:
+            return total
+        fingers = self._finger_of_geom[data.contact.geom]  # flex sides carry geom -1: the last entry, no finger
+        for index in np.flatnonzero((fingers >= 0).any(axis=1)):
+            mujoco.mj_contactForce(self.model, data, int(index), _FLEX_CONTACT_FORCE)
+            force = float(np.linalg.norm(_FLEX_CONTACT_FORCE[:3]))
+            for finger in fingers[index]:
+                if finger >= 0:
+                    total[finger] += force
+        return total
+
+    def images(self) -> dict[str, U8]:
+        """Render every camera."""
+        return {name: self.picture(name, self.image_size, self.image_size) for name in self.cameras}
+
+    def picture(self, camera: str, height: int, width: int) -> U8:
+        """Render one camera at any size, (height, width, 3)."""
+        renderer = renderer_for(self.model, height, width, self.scene.skin)
+        return renderer.draw(self.model, self.data, self.model.camera(camera).id)
+
+    def save_state(self) -> PhysicsState:
+        """Copy the physics state."""
+        kind = int(mujoco.mjtState.mjSTATE_INTEGRATION)
+        vector = np.empty(mujoco.mj_stateSize(self.model, kind))
+        mujoco.mj_getState(self.model, self.data, vector, kind)
+        return PhysicsState(vector, np.array(self.task.extra_state(), dtype=float))
+
+    def restore_state(self, state: PhysicsState) -> None:
+        """Go back to a saved state; continues bit for bit."""
+        self.task.set_extra_state(state.task)
+        mujoco.mj_setState(self.model, self.data, state.integration, int(mujoco.mjtState.mjSTATE_INTEGRATION))
+        mujoco.mj_forward(self.model, self.data)
+        mujoco.mj_setState(self.model, self.data, state.integration, int(mujoco.mjtState.mjSTATE_INTEGRATION))
+
+    def close(self) -> None:
+        """Nothing to release: contexts belong to the process."""

@@ -1,0 +1,54 @@
+"""Build a simulated environment from words: what ``gym.make`` calls."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from dexhil_env.env import DexHiLEnv, RenderMode, RewardType
+from dexhil_env.errors import ConfigError
+from dexhil_env.sim.backend import SimBackend
+from dexhil_env.sim.plush import PlushConfig, PlushTask
+from dexhil_env.sim.scene import SceneConfig
+from dexhil_env.sim.task import SimTask
+from dexhil_env.sim.tissue import TissueConfig, TissueTask
+
+_TASKS: dict[str, tuple[Callable[[Any], SimTask], type]] = {"plush": (PlushTask, PlushConfig), "tissue": (TissueTask, TissueConfig)}
+
+
+def make_sim_env(
+    task: str,
+    cameras: tuple[str, ...] | list[str] = ("front", "wrist"),
+    image_size: int = 128,
+    realtime: bool = False,
+    reward_type: RewardType = "sparse",
+    render_mode: RenderMode | None = None,
+    scene: SceneConfig | None = None,
+    **task_options: Any,
+) -> DexHiLEnv:
+    """Make a twin environment.
+
+    Args:
+        task: ``"plush"`` or ``"tissue"``.
+        cameras: cameras in the observation; ``()`` gives state only and needs no OpenGL.
+        image_size: square image size [px].
+        realtime: keep steps at 20 Hz of wall time.
+        reward_type: ``"sparse"`` or ``"dense"``.
+        render_mode: ``"rgb_array"``, ``"human"`` or None.
+        scene: mount, cameras and skin.
+        **task_options: fields of the task's config (``PlushConfig``, ``TissueConfig``), for example ``randomise_mass=True``.
+
+    Raises:
+        ConfigError: an argument is not allowed.
+    """
+    if task not in _TASKS:
+        raise ConfigError(f"unknown task {task!r}; the twin has {tuple(_TASKS)}")
+    if not isinstance(image_size, int) or not 16 <= image_size <= 1024:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"image_size must be a whole number of pixels from 16 to 1024; got {image_size!r}")
+    make_task, config_type = _TASKS[task]
+    allowed = {field.name for field in fields(config_type)}
+    unknown = set(task_options) - allowed
+    if unknown:
+        raise ConfigError(f"unknown option {sorted(unknown)} for task {task!r}; allowed: {sorted(allowed)}")
+    sim_task = make_task(config_type(**task_options))
+    backend = SimBackend(sim_task, tuple(cameras), image_size, scene)
+    return DexHiLEnv(backend, sim_task, reward_type, render_mode, realtime)
