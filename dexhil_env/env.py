@@ -62,7 +62,7 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         self.observation_space = observation_space(backend.cameras, backend.image_size)
         self._rate = Rate(robot.CONTROL_PERIOD_S)
         self._ended = True
-        self._viewer: Any = None
+        self._interventions, self._was_human = 0, False
 
     @property
     def instruction(self) -> str:
@@ -85,6 +85,7 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         self.task.reset(self.np_random, options or {})
         self.servo.begin(robot.HOME)
         self._ended = False
+        self._interventions, self._was_human = 0, False
         self._rate.reset()
         state = self.backend.state()
         info = self._info(state, self.task.evaluate(), self.servo.report, np.asarray(robot.HOME, dtype=np.float32))
@@ -140,6 +141,9 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         return make_observation(state, self.backend.images(), self.observation_space)
 
     def _info(self, state: RobotState, evaluation: Evaluation, report: PeriodReport, policy_action: F32) -> dict[str, Any]:
+        human = report.source != Source.POLICY
+        self._interventions += human and not self._was_human
+        self._was_human = human
         return {
             "instruction": self.task.instruction,
             "is_success": evaluation.success,
@@ -147,8 +151,9 @@ class DexHiLEnv(gym.Env[Observation, F32]):
             "progress": evaluation.progress,
             "applied_action": report.applied.astype(np.float32),
             "policy_action": policy_action,
-            "is_intervention": report.source != Source.POLICY,
+            "is_intervention": human,
             "intervention_source": report.source.label,
+            "intervention_id": self._interventions if human else 0,
             "is_handover": report.blending,
             "handovers": tuple(asdict(handover) for handover in report.handovers),
             "verdict": Verdict.NONE.value,

@@ -1,0 +1,42 @@
+"""From a person's retargeted hand to the robot's motors without a jump: a pivot map that fades into the absolute one.
+
+At the takeover the person's hand (r0) rarely has the shape of the robot's (q0). The pivot map is the identity shifted and stretched so
+that r0 gives q0 and the ends of the range stay the ends; as the person's fingers travel, the command fades into the person's own
+angles, which pinches and precise shapes need. Nothing moves while the person holds still.
+"""
+
+import numpy as np
+
+from dexhil_env import robot
+from dexhil_env.types import F64
+
+MIN_GAIN, MAX_GAIN = 0.25, 4.0
+BACKLASH_RAD = 0.03
+"""Finger travel that counts as tremor [rad]: about six standard deviations of a glove."""
+MIN_FADE_RAD = 0.25
+"""Smallest travel constant of the fade [rad]."""
+
+
+class HandAnchor:
+    """Relative hand map of one takeover; see the module's text."""
+
+    def anchor(self, commanded: F64, human: F64) -> None:
+        """Remember the motors' last target q0 and the person's angles r0, both (12,) [rad]."""
+        q0, r0 = np.asarray(commanded, dtype=float), np.asarray(human, dtype=float)
+        low, high = robot.HAND_LOW, robot.HAND_HIGH
+        self._q0, self._r0 = q0, r0
+        self._gain_up = np.clip((high - q0) / np.maximum(high - r0, 1e-6), MIN_GAIN, MAX_GAIN)
+        self._gain_down = np.clip((q0 - low) / np.maximum(r0 - low, 1e-6), MIN_GAIN, MAX_GAIN)
+        self._fade_rad = np.maximum(MIN_FADE_RAD, np.abs(q0 - r0))
+        self._slack = r0.copy()
+        self._relative = np.ones_like(q0)
+
+    def motors(self, human: F64) -> F64:
+        """Return motor targets (12,) [rad] for the person's angles (12,) [rad]."""
+        excess = np.abs(human - self._slack) - BACKLASH_RAD
+        moved = np.sign(human - self._slack) * np.maximum(excess, 0.0)
+        self._slack = self._slack + moved
+        self._relative = self._relative * np.exp(-np.abs(moved) / self._fade_rad)
+        delta = human - self._r0
+        pivot = self._q0 + np.where(delta > 0, self._gain_up, self._gain_down) * delta
+        return np.clip(self._relative * pivot + (1.0 - self._relative) * human, robot.HAND_LOW, robot.HAND_HIGH)

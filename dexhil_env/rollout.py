@@ -1,0 +1,53 @@
+"""One episode from reset to its end: the inner loop, written once."""
+
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from dexhil_env.episode import Episode
+from dexhil_env.recorder import EpisodeRecorder
+from dexhil_env.types import F32, Observation
+
+
+class Actor(Protocol):
+    """What the loop needs of a policy."""
+
+    def reset(self, seed: int | None = None) -> None:
+        """Forget queued actions; with ``seed``, start a new episode."""
+        ...
+
+    def act(self, observation: Observation, instruction: str) -> F32:
+        """Return absolute joint targets (19,) [rad]."""
+        ...
+
+
+def run_episode(
+    env: gym.Env[Observation, F32], policy: Actor, seed: int, recorder: EpisodeRecorder, options: dict[str, Any] | None = None
+) -> Episode:
+    """Run one episode and return it.
+
+    While a person drives, the policy is asked afresh at every step, so that ``policy_action`` is what it wants now and nothing stale is
+    left when it gets the robot back.
+
+    Args:
+        env: environment, with or without :class:`HiLWrapper`.
+        policy: the actor.
+        seed: seed of the scene, the operator and the policy's sampling.
+        recorder: collects the rows.
+        options: passed to ``env.reset``.
+    """
+    assert isinstance(env.action_space, gym.spaces.Box)
+    low, high = env.action_space.low, env.action_space.high
+    observation, info = env.reset(seed=seed, options=options)
+    policy.reset(seed)
+    recorder.start(observation, info)
+    over = False
+    while not over:
+        if info["is_intervention"] or info["is_handover"]:
+            policy.reset()
+        action = np.clip(policy.act(observation, info["instruction"]), low, high).astype(np.float32)
+        observation, reward, terminated, truncated, info = env.step(action)
+        recorder.add(observation, float(reward), terminated, truncated, info)
+        over = terminated or truncated
+    return recorder.finish(seed=seed)
