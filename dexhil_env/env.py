@@ -26,8 +26,9 @@ class EnvState:
     """A saved environment; see :meth:`DexHiLEnv.save_state`."""
 
     backend: Any
-    servo: Any
+    servo: ServoMux
     rng: dict[str, Any]
+    counters: tuple[bool, int, bool]
 
 
 class DexHiLEnv(gym.Env[Observation, F32]):
@@ -63,6 +64,7 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         self._rate = Rate(robot.CONTROL_PERIOD_S)
         self._ended = True
         self._interventions, self._was_human = 0, False
+        self.evaluation = Evaluation()
 
     @property
     def instruction(self) -> str:
@@ -88,7 +90,8 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         self._interventions, self._was_human = 0, False
         self._rate.reset()
         state = self.backend.state()
-        info = self._info(state, self.task.evaluate(), self.servo.report, np.asarray(robot.HOME, dtype=np.float32))
+        self.evaluation = self.task.evaluate()
+        info = self._info(state, self.evaluation, self.servo.report, np.asarray(robot.HOME, dtype=np.float32))
         return self._observe(state), info
 
     def step(self, action: F32) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -108,7 +111,7 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         if self.realtime:
             self._rate.sleep()
         state = self.backend.state()
-        evaluation = self.task.evaluate()
+        evaluation = self.evaluation = self.task.evaluate()
         reward = float(evaluation.success) if self.reward_type == "sparse" else evaluation.progress
         self._ended = evaluation.success or evaluation.failure
         if self.render_mode == "human":
@@ -184,7 +187,8 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         save = getattr(self.backend, "save_state", None)
         if save is None:
             raise ConfigError("this robot cannot be saved: only the twin has a state that can be restored")
-        return EnvState(save(), self._servo_memory(), copy.deepcopy(self.np_random.bit_generator.state) | {"_ended": self._ended})
+        counters = (self._ended, self._interventions, self._was_human)
+        return EnvState(save(), self._servo_memory(), copy.deepcopy(self.np_random.bit_generator.state), counters)
 
     def restore_state(self, state: EnvState) -> Observation:
         """Go back to a saved state and return its observation."""
@@ -192,9 +196,8 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         operator = self.servo.operator
         self.servo = copy.deepcopy(state.servo)
         self.servo.operator = operator
-        rng = dict(state.rng)
-        self._ended = rng.pop("_ended")
-        self.np_random.bit_generator.state = rng
+        self._ended, self._interventions, self._was_human = state.counters
+        self.np_random.bit_generator.state = copy.deepcopy(state.rng)
         return self._observe(self.backend.state())
 
     def _servo_memory(self) -> ServoMux:

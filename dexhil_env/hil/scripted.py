@@ -1,0 +1,190 @@
+"""The simulated human: watches the policy, takes arm and hand over when a failure is impending, corrects, and finishes or hands back.
+
+It sees the privileged state of the twin, as a person sees the scene; it never sees the policy's weights, and the policy never sees what
+it sees. Its commands take the same way as a real person's: a cube pose at 30 Hz through eq. 3 and inverse kinematics, glove angles at
+90 Hz through the anchored hand map.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from dexhil_env import robot
+from dexhil_env.env import DexHiLEnv
+from dexhil_env.errors import ConfigError
+from dexhil_env.hil.expert import Expert, Goal
+from dexhil_env.hil.ik import ArmIK
+from dexhil_env.hil.mapping import ArmAnchor
+from dexhil_env.hil.motion import HumanMotion, MotionConfig
+from dexhil_env.hil.risk import RiskMonitor, make_risk_monitor
+from dexhil_env.hil.sim_experts import make_expert
+from dexhil_env.hil.teleop import Teleop
+from dexhil_env.transforms import from_parts, from_rotvec
+from dexhil_env.types import ARM, F64, HAND, Command, Verdict
+
+Limbs = Literal["both", "arm", "hand"]
+
+
+@dataclass(frozen=True)
+class ScriptedConfig:
+    """Habits of the simulated human.
+
+    Attributes:
+        limbs: what it takes over.
+        reaction_s: time from the moment a failure is in sight to the key press [s]; people need about 0.25 s.
+        reaction_sd_s: its standard deviation [s].
+        handback: ``"never"`` finishes the task itself (the paper's habit: an intervention ends with the task); ``"when_safe"``
+            gives back once the risk is gone for ``safe_s``.
+        safe_s: time without risk before a hand-back [s].
+        max_interventions: takeovers per episode.
+        hand_mismatch_rad: standard deviation of the difference between the person's fingers and the robot's at the press [rad].
+        motion: speed limits and tremor.
+    """
+
+    limbs: Limbs = "both"
+    reaction_s: float = 0.25
+    reaction_sd_s: float = 0.05
+    handback: Literal["never", "when_safe"] = "never"
+    safe_s: float = 1.0
+    max_interventions: int = 5
+    hand_mismatch_rad: float = 0.1
+    motion: MotionConfig = field(default_factory=MotionConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse impossible habits."""
+        if self.limbs not in ("both", "arm", "hand"):
+            raise ConfigError(f"limbs must be 'both', 'arm' or 'hand'; got {self.limbs!r}")
+        if self.handback not in ("never", "when_safe"):
+            raise ConfigError(f"handback must be 'never' or 'when_safe'; got {self.handback!r}")
+        if min(self.reaction_s, self.reaction_sd_s, self.safe_s, self.hand_mismatch_rad) < 0 or self.max_interventions < 0:
+            raise ConfigError(f"times, counts and deviations must not be negative; got {self}")
+
+
+class _SimulatedPerson:
+    """Holds a cube and wears a glove: moves them so that the robot does what the expert plans."""
+
+    def __init__(self, expert: Expert, motion: MotionConfig, mismatch_rad: float, arm_map: ArmAnchor) -> None:
+        self._expert, self._mismatch, self._arm_map = expert, mismatch_rad, arm_map
+        self._motion = HumanMotion(motion, robot.HAND_COMMAND_PERIOD_S)
+        self.motors: Callable[[], F64] = lambda: np.zeros(12)
+        self.palm: Callable[[], F64] = lambda: np.eye(4)
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._expert.reset(rng)
+
+    def begin(self, t_s: float, T_base_ee: F64, hand: F64) -> None:
+        self._motion.reset(T_base_ee, hand, self._rng)
+        self._clock = t_s
+        self._goal_due = t_s
+        self._shown, self._wish = T_base_ee.copy(), hand.copy()
+        self._fingers = np.clip(hand + self._rng.normal(0.0, self._mismatch, 12), robot.HAND_LOW, robot.HAND_HIGH)
+        # wherever the person happens to hold the cube at the press: eq. 3 makes it irrelevant
+        cube = from_parts(from_rotvec(self._rng.normal(0.0, 0.5, 3)), self._rng.uniform(-0.3, 0.3, 3))
+        self._arm_map.anchor(T_base_ee, cube)
+
+    def _live_until(self, t_s: float) -> None:
+        while self._clock < t_s - 1e-9:
+            if self._clock >= self._goal_due - 1e-9:
+                self._goal: Goal = self._expert.goal(self.palm(), self.motors(), self._clock)
+                self._goal_due += robot.CONTROL_PERIOD_S
+            self._shown, self._wish = self._motion.step(self._goal)
+            self._move_fingers()
+            self._clock += self._motion.dt
+
+    def _move_fingers(self) -> None:
+        """Close the loop by eye: bend the own fingers until the robot's show the wish."""
+        step = self._motion.config.max_finger_rate * 1.5 * self._motion.dt
+        self._fingers = np.clip(
+            self._fingers + np.clip(self._wish - self.motors(), -step, step), robot.HAND_LOW - 0.1, robot.HAND_HIGH + 0.1
+        )
+
+    def cube(self, t_s: float) -> F64:
+        self._live_until(t_s)
+        return self._arm_map.cube_pose(self._shown)
+
+    def glove(self, t_s: float) -> F64:
+        self._live_until(t_s)
+        return self._fingers
+
+
+class ScriptedOperator:
+    """A simulated human as an :class:`dexhil_env.hil.operator.Operator`.
+
+    Args:
+        config: its habits.
+        risk: replaces the task's own rule of when a failure is impending.
+    """
+
+    def __init__(self, config: ScriptedConfig | None = None, risk: RiskMonitor | None = None) -> None:
+        self.config = config or ScriptedConfig()
+        self._custom_risk = risk
+        self._env: DexHiLEnv | None = None
+
+    def reset(self, env: DexHiLEnv, rng: np.random.Generator) -> None:
+        """Sit down before a new episode."""
+        if env is not self._env:
+            self._env = env
+            arm_map = ArmAnchor()
+            self._person = _SimulatedPerson(make_expert(env), self.config.motion, self.config.hand_mismatch_rad, arm_map)
+            self._teleop = Teleop(ArmIK(env.backend.model), self._person, arm_map)  # pyright: ignore[reportAttributeAccessIssue]
+            self._risk = self._custom_risk or make_risk_monitor(env)
+        self._person.reset(rng)
+        self._teleop.reset()
+        self._risk.reset()
+        self._rng = rng
+        self._alarm_at: float | None = None
+        self._safe_since: float | None = None
+        self._takeovers: list[dict[str, object]] = []
+        self._first_alarm: str | None = None
+        self._commanded = env.servo.commanded.copy()
+        self._person.motors = lambda: self._commanded[HAND]
+        self._person.palm = lambda: self._teleop.ik.forward(self._commanded[ARM])
+
+    @property
+    def engaged(self) -> bool:
+        """Whether the person drives a limb."""
+        return self._teleop.want_arm or self._teleop.want_hand
+
+    def watch(self, t_s: float, commanded: F64) -> None:
+        """Judge the scene; press or release the key."""
+        self._commanded = commanded
+        T_base_ee = self._teleop.ik.forward(commanded[ARM])
+        reason = self._risk.look(T_base_ee, commanded[HAND], t_s)
+        if self.engaged:
+            self._maybe_hand_back(t_s, reason)
+        elif reason is None:
+            self._alarm_at = None
+        elif len(self._takeovers) < self.config.max_interventions:
+            self._maybe_take_over(t_s, reason)
+
+    def _maybe_take_over(self, t_s: float, reason: str) -> None:
+        self._first_alarm = self._first_alarm or reason
+        if self._alarm_at is None:
+            self._alarm_at = t_s + max(0.0, self._rng.normal(self.config.reaction_s, self.config.reaction_sd_s))
+        if t_s >= self._alarm_at - 1e-9:
+            self._teleop.engage(arm=self.config.limbs != "hand", hand=self.config.limbs != "arm")
+            self._takeovers.append({"t_s": t_s, "reason": reason})
+            self._alarm_at, self._safe_since = None, t_s
+
+    def _maybe_hand_back(self, t_s: float, reason: str | None) -> None:
+        if reason is not None or self._safe_since is None:
+            self._safe_since = t_s
+        if self.config.handback == "when_safe" and t_s - self._safe_since >= self.config.safe_s:
+            self._teleop.engage(arm=False, hand=False)
+            self._risk.reset()
+
+    def poll(self, t_s: float, commanded: F64) -> Command:
+        """Return the commands of this servo tick."""
+        self._commanded = commanded
+        return self._teleop.poll(t_s, commanded)
+
+    def verdict(self) -> Verdict:
+        """The twin's own judgement stands."""
+        return Verdict.NONE
+
+    def facts(self) -> dict[str, object]:
+        """Return takeovers with their reasons, and the first alarm (also when it came to no takeover)."""
+        return {"operator": "scripted", "takeovers": list(self._takeovers), "first_alarm": self._first_alarm}
