@@ -1,0 +1,114 @@
+"""Success rates with n, seeds and intervals; paired comparisons on equal seeds."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from agents.rollouts import Job, run_many
+from agents.statistics import Paired, compare_paired, wilson_interval
+from dexhil_env.errors import DatasetError
+from dexhil_env.store.files import write_json
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """What an evaluation found.
+
+    Attributes:
+        env_id: environment.
+        policy: policy word or folder.
+        seeds: one per episode.
+        success: per episode.
+        steps: length of each episode in control periods.
+        failures: per episode, True where the task became impossible (the toy fell, the tissue was lost).
+        eval_s: wall time of the whole evaluation [s].
+        settings: what else distinguishes this evaluation.
+    """
+
+    env_id: str
+    policy: str
+    seeds: tuple[int, ...]
+    success: tuple[bool, ...]
+    steps: tuple[int, ...]
+    failures: tuple[bool, ...]
+    eval_s: float
+    settings: dict[str, Any]
+
+    @property
+    def n_success(self) -> int:
+        """Number of successful episodes."""
+        return sum(self.success)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the success rate, as fractions."""
+        return wilson_interval(self.n_success, len(self.seeds))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-serialisable results under LeRobot's keys, with seeds and intervals."""
+        n = len(self.seeds)
+        times = [steps / 20 for steps, won in zip(self.steps, self.success, strict=True) if won]
+        return {
+            "n_episodes": n,
+            "n_success": self.n_success,
+            "pc_success": 100.0 * self.n_success / n if n else 0.0,
+            "pc_success_ci95": [100.0 * bound for bound in self.interval],
+            "mean_time_to_success_s": sum(times) / len(times) if times else None,
+            **asdict(self),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the results as JSON, whole or not at all."""
+        write_json(Path(path), self.to_json())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "EvalResult":
+        """Read saved results.
+
+        Raises:
+            DatasetError: the file is missing or not an evaluation.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            names = ("env_id", "policy", "seeds", "success", "steps", "failures", "eval_s", "settings")
+            return cls(**{name: tuple(content[name]) if isinstance(content[name], list) else content[name] for name in names})
+        except (OSError, KeyError, ValueError) as error:
+            raise DatasetError(f"{path} is not an evaluation written by `dexhil eval --json`: {error}") from error
+
+    def against(self, before: "EvalResult") -> Paired:
+        """Compare with an earlier policy on the same seeds.
+
+        Raises:
+            DatasetError: the seeds differ.
+        """
+        if before.seeds != self.seeds:
+            raise DatasetError(
+                "a paired comparison needs the same seeds in both evaluations; run `dexhil eval` with the same --seed and --episodes"
+            )
+        return compare_paired(before.success, self.success)
+
+
+def evaluate(job: Job, seeds: Sequence[int], workers: int = 1, progress: bool = True) -> EvalResult:
+    """Run one episode per seed and count."""
+    started = time.monotonic()
+    job = replace(job, keep_images=False)
+    bar = tqdm(total=len(seeds), desc=f"eval {job.env_id.split('-')[1]}", unit="ep", disable=not progress)
+    success: list[bool] = []
+    steps: list[int] = []
+    failures: list[bool] = []
+    for episode in run_many(job, seeds, workers):
+        success.append(episode.is_success)
+        steps.append(len(episode))
+        failures.append(bool(episode.done[-1] and not episode.truncated[-1] and not episode.is_success))
+        bar.update()
+        bar.set_postfix_str(f"{sum(success)}/{len(success)} succeeded")
+    bar.close()
+    settings = {"env_kwargs": dict(job.env_kwargs), "operator": None if job.operator is None else asdict(job.operator)}
+    return EvalResult(
+        job.env_id, job.policy, tuple(seeds), tuple(success), tuple(steps), tuple(failures), time.monotonic() - started, settings
+    )
