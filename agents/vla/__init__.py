@@ -1,0 +1,1 @@
+"""A two-expert flow-matching vision-language-action model."""
