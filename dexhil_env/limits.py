@@ -31,7 +31,6 @@ class Limiter:
         self._low, self._high = low, high
         self._v_max = max_velocity
         self._dv_max = max_acceleration * period_s
-        self._acc = max_acceleration
         self._dt = period_s
         self.reset(np.clip(robot.HOME, low, high) if len(low) == len(robot.HOME) else low)
 
@@ -42,9 +41,13 @@ class Limiter:
         self._goal = self.position.copy()
 
     def _braking_velocity(self, distance: F64) -> F64:
-        """Largest speed from which ``distance`` >= 0 suffices to stop in whole ticks."""
-        half = 0.5 * self._dv_max
-        return np.sqrt(half * half + 2.0 * self._acc * distance) - half
+        """Largest speed from which ``distance`` >= 0 suffices to stop, in whole ticks.
+
+        With deceleration dv per tick the path of n ticks is ``dt (n v - dv n (n - 1) / 2)``; n is the smallest number of ticks after
+        which the rest of the speed is at most dv.
+        """
+        n = np.maximum(np.ceil(0.5 * (np.sqrt(1.0 + 8.0 * distance / (self._dv_max * self._dt)) - 1.0)), 1.0)
+        return distance / (n * self._dt) + 0.5 * self._dv_max * (n - 1.0)
 
     def step(self, goal: F64) -> F64:
         """Advance one tick towards ``goal`` [rad] and return the target to send [rad] (a fresh array)."""
@@ -53,9 +56,7 @@ class Limiter:
         self._goal = goal
         goal_velocity = np.minimum(np.maximum(goal_velocity, -self._v_max), self._v_max)
         error = goal - self.position - goal_velocity * self._dt
-        distance = np.abs(error)
-        catch_up = np.minimum(distance / self._dt, self._braking_velocity(distance))
-        velocity = goal_velocity + np.sign(error) * catch_up
+        velocity = goal_velocity + np.sign(error) * self._braking_velocity(np.abs(error))
         velocity = np.minimum(np.maximum(velocity, self.velocity - self._dv_max), self.velocity + self._dv_max)
         upper = np.minimum(self._v_max, self._braking_velocity(np.maximum(self._high - self.position, 0.0)))
         lower = -np.minimum(self._v_max, self._braking_velocity(np.maximum(self.position - self._low, 0.0)))
