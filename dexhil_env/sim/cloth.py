@@ -98,14 +98,17 @@ def triangles(config: ClothConfig) -> I32:
     return np.array(faces, dtype=np.int32)
 
 
-def area_weights(config: ClothConfig) -> F64:
-    """Share (V,) of the sheet's flat area that belongs to each vertex; sums to one."""
-    flat, faces = grid(config), triangles(config)
-    first, second = flat[faces[:, 1]] - flat[faces[:, 0]], flat[faces[:, 2]] - flat[faces[:, 0]]
-    area = 0.5 * np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
-    weights = np.zeros(config.vertices)
-    np.add.at(weights, faces, area[:, None] / 3.0)
-    return weights / weights.sum()
+def sampling_matrix(config: ClothConfig, per_cell: int) -> F64:
+    """Matrix (S, V) that interpolates vertices to evenly spread points, ``per_cell`` times ``per_cell`` in every mesh cell.
+
+    Every point stands for the same share of the sheet's area; points come row by row from the bottom edge.
+    """
+
+    def line(nodes: int) -> F64:
+        points = (np.arange((nodes - 1) * per_cell) + 0.5) / per_cell
+        return np.maximum(0.0, 1.0 - np.abs(points[:, None] - np.arange(nodes)))
+
+    return np.kron(line(config.rows), line(config.columns))
 
 
 def add_cloth(spec: mujoco.MjSpec, config: ClothConfig, name: str, contype: int, conaffinity: int, rgba: tuple[float, ...]) -> None:
@@ -163,6 +166,10 @@ class Cloth:
         data.qpos[self._qpos] = positions - self._base
         data.qvel[self._dofs] = 0.0
         data.qacc_warmstart[self._dofs] = 0.0
+
+    def push(self, data: mujoco.MjData, velocities: F64) -> None:
+        """Give the vertices velocities (V, 3) [m/s]."""
+        data.qvel[self._dofs] = velocities
 
     def scale_material(self, model: mujoco.MjModel, mass: float, stiffness: float, friction: float) -> None:
         """Multiply mass, elasticity and friction of the model as compiled; call again with ones to undo."""

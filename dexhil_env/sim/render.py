@@ -1,6 +1,9 @@
 """Offscreen rendering: one OpenGL context per thread and image size, shared by every environment of the process."""
 
+import importlib
+import os
 import threading
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -9,6 +12,13 @@ from dexhil_env.gl import render_error
 from dexhil_env.types import U8
 
 _contexts = threading.local()
+
+
+def _gl_context(width: int, height: int) -> Any:
+    """Make an OpenGL context of the backend that MUJOCO_GL names now, also when MuJoCo was imported before it was set."""
+    name = os.environ.get("MUJOCO_GL", "").lower()
+    module = importlib.import_module(f"mujoco.{name}") if name in ("egl", "osmesa", "glfw") else mujoco
+    return module.GLContext(width, height)
 
 
 class OffscreenRenderer:
@@ -27,7 +37,7 @@ class OffscreenRenderer:
         self._option, self._camera = mujoco.MjvOption(), mujoco.MjvCamera()
         self._pixels = np.empty((height, width, 3), np.uint8)
         try:
-            self._gl = mujoco.GLContext(width, height)
+            self._gl = _gl_context(width, height)
             self._gl.make_current()
             model.vis.global_.offwidth, model.vis.global_.offheight = max(width, 64), max(height, 64)
             self._context = mujoco.MjrContext(model, int(mujoco.mjtFontScale.mjFONTSCALE_100))

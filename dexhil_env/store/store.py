@@ -161,17 +161,22 @@ class EpisodeStore:
         if images:
             cameras = self.layout.cameras
             frames = {name: decode(self.path_of(index, name), self.first_frame(index, name), row["length"]) for name in cameras}
-        extra = json.loads(row[EXTRA]) if row.get(EXTRA) else {}
+        extra = self.facts(index)
         columns = schema.episode_columns(table)
         return Episode(
             instruction=row["tasks"][0],
             task=extra.pop("task", ""),
             fps=self.layout.fps,
             images=frames,
-            round=int(table["round"][0].as_py()),
+            round=int(extra.pop("round", table["round"][0].as_py())),
             extra=extra,
             **columns,
         )
+
+    def facts(self, index: int) -> dict[str, Any]:
+        """Return what was said once of an episode: task, round, seed, takeovers, ... (no file is opened)."""
+        text = self._row(index).get(EXTRA)
+        return json.loads(text) if text else {}
 
     def read_columns(self, index: int) -> Episode:
         """Read one episode without its images."""
@@ -202,7 +207,7 @@ class EpisodeStore:
             write_parquet(self.root / DATA_PATH.format(**place), table)
             for camera, frames in episode.images.items():
                 encode(self.root / VIDEO_PATH.format(video_key=f"observation.images.{camera}", **place), frames, episode.fps)
-            extra = json.dumps({"task": episode.task, **episode.extra})
+            extra = json.dumps({**episode.extra, "task": episode.task, "round": episode.round})
             row = self.make_row(index, episode.instruction, len(episode), place, schema.episode_stats(episode, table), extra)
             self.commit(row, place)
         return index
