@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,10 +72,11 @@ def make_policy(spec: str, env: gym.Env[Any, Any], **kwargs: Any) -> Actor:
     raise ConfigError(f"unknown policy {spec!r}: give one of {BUILTIN_POLICIES} or a folder with config.json and model.safetensors")
 
 
-class _Runner:
-    """An environment and a policy, kept between episodes."""
+class Runner:
+    """An environment, a policy and perhaps a simulated human, kept between episodes."""
 
     def __init__(self, job: Job) -> None:
+        """Make everything that the job names."""
         limit = {"max_episode_steps": job.max_episode_steps} if job.max_episode_steps else {}
         env = make_env(job.env_id, **job.env_kwargs, **limit)
         self.policy = make_policy(job.policy, env, **job.policy_kwargs)
@@ -86,15 +87,16 @@ class _Runner:
         self._keep_images = job.keep_images
         self._facts = {"env_id": job.env_id, "policy": job.policy}
 
-    def run(self, seed: int) -> Episode:
-        episode = run_episode(self.env, self.policy, seed, self.recorder)
+    def run(self, seed: int, see: Callable[[dict[str, Any]], None] | None = None) -> Episode:
+        """Run one episode; ``see`` is called with the info of every step."""
+        episode = run_episode(self.env, self.policy, seed, self.recorder, see=see)
         episode.extra |= self._facts
         if self.operator is not None:
             episode.extra |= self.operator.facts()
         return episode if self._keep_images else replace(episode, images={})
 
 
-_runner: _Runner | None = None
+_runner: Runner | None = None
 
 
 def _start(job: Job) -> None:
@@ -102,7 +104,7 @@ def _start(job: Job) -> None:
 
     torch.set_num_threads(1)
     global _runner  # noqa: PLW0603  (one runner per worker process)
-    _runner = _Runner(job)
+    _runner = Runner(job)
 
 
 def _run(seed: int) -> Episode:
@@ -127,7 +129,7 @@ def run_many(job: Job, seeds: Iterable[int], workers: int = 1) -> Iterator[Episo
         import torch
 
         torch.set_num_threads(1)
-        runner = _Runner(job)
+        runner = Runner(job)
         yield from map(runner.run, seeds)
         return
     context = multiprocessing.get_context("spawn")

@@ -1,5 +1,6 @@
 """One episode from reset to its end: the inner loop, written once."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -23,7 +24,13 @@ class Actor(Protocol):
 
 
 def run_episode(
-    env: gym.Env[Observation, F32], policy: Actor, seed: int, recorder: EpisodeRecorder, options: dict[str, Any] | None = None
+    env: gym.Env[Observation, F32],
+    policy: Actor,
+    seed: int,
+    recorder: EpisodeRecorder,
+    *,
+    options: dict[str, Any] | None = None,
+    see: Callable[[dict[str, Any]], None] | None = None,
 ) -> Episode:
     """Run one episode and return it.
 
@@ -36,6 +43,7 @@ def run_episode(
         seed: seed of the scene, the operator and the policy's sampling.
         recorder: collects the rows.
         options: passed to ``env.reset``.
+        see: called with the info of every step, for displays.
     """
     assert isinstance(env.action_space, gym.spaces.Box)
     low, high = env.action_space.low, env.action_space.high
@@ -50,4 +58,6 @@ def run_episode(
         observation, reward, terminated, truncated, info = env.step(action)
         recorder.add(observation, float(reward), terminated, truncated, info)
         over = terminated or truncated
+        if see is not None:
+            see(info)
     return recorder.finish(seed=seed)
