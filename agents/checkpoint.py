@@ -104,8 +104,8 @@ def _read_normalizer(folder: Path, config: VLAConfig) -> Normalizer:
     """Read the normaliser and check its widths."""
     try:
         statistics = Normalizer.from_json((folder / NORMALIZER).read_text())
-    except OSError as error:
-        raise CheckpointError(f"{folder / NORMALIZER} cannot be read ({error}); copy the whole policy folder") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / NORMALIZER} is missing or damaged ({error}); copy the whole policy folder") from error
     got = (len(statistics.state.centre), len(statistics.action.centre))
     if got != (config.state_dim, config.action_dim):
         raise CheckpointError(f"{folder}: statistics of widths {got}, but the policy has {(config.state_dim, config.action_dim)}")

@@ -88,14 +88,18 @@ class ChunkDataset:
         return bool((self.classes == FrameClass.INTERVENTION).any())
 
     def labels(self, picked: NDArray[np.int64]) -> tuple[F32, NDArray[np.bool_]]:
-        """Return chunks (B, T, 19) of absolute targets [rad] and ``is_pad`` (B, T), True where a label does not count."""
+        """Return chunks (B, T, 19) of absolute targets [rad] and ``is_pad`` (B, T), True where a label does not count.
+
+        Steps after the last label that counts repeat it.
+        """
         rows, start = self._rows, self.anchors[picked]
         steps = start[:, None] + np.arange(self.config.chunk)
         inside = steps < rows.end[start][:, None]
         steps = np.minimum(steps, rows.end[start][:, None] - 1)
         wanted = rows.anchor_segment[start][:, None]
         valid = inside & (rows.label[steps] != DROPPED) & ((wanted == -1) | (rows.segment[steps] == wanted))
-        return rows.action[steps], ~valid
+        last = self.config.chunk - 1 - np.argmax(valid[:, ::-1], axis=1)
+        return rows.action[np.minimum(steps, (start + last)[:, None])], ~valid
 
     def batch(self, picked: NDArray[np.int64]) -> Batch:
         """Gather anchors (B,) into a batch that the policy's ``forward`` takes."""

@@ -203,8 +203,8 @@ class Learner:
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"model.{name}"])
                 self.average[name].copy_(tensors[f"average.{name}"])
-                state = {key: tensors[f"optimizer.{key}.{name}"].to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")}
-                self.optimizer.state[parameter] = state | {"step": state["step"].cpu()} if parameter.is_cpu else state
+                state = {key: torch.empty_like(parameter).copy_(tensors[f"optimizer.{key}.{name}"]) for key in ("exp_avg", "exp_avg_sq")}
+                self.optimizer.state[parameter] = state | {"step": tensors[f"optimizer.step.{name}"].to(parameter.device)}
         self.step = int(meta["step"])
 
     def _identity(self) -> str:

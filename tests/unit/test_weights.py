@@ -126,7 +126,9 @@ def learnt_mean(config):
     for step in range(500):
         picked, weight = sampler.batch(step)
         action, noise, time = label[picked], torch.randn(128, 1, 1), flow.sample_time((128,))
-        error = flow.masked_error(velocity(flow.interpolate(noise, action, time), time), flow.target_velocity(noise, action), torch.ones(1, 1, 1))
+        error = flow.masked_error(
+            velocity(flow.interpolate(noise, action, time), time), flow.target_velocity(noise, action), torch.ones(1, 1, 1)
+        )
         optimizer.zero_grad()
         (error * torch.from_numpy(weight)).mean().backward()
         optimizer.step()
