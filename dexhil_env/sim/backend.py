@@ -1,11 +1,13 @@
 """The twin: MuJoCo behind the :class:`dexhil_env.backend.RobotBackend` contract."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 import numpy as np
 
 from dexhil_env import robot
+from dexhil_env.gl import render_error
 from dexhil_env.errors import ConfigError, SimulationError
 from dexhil_env.servo import ServoMux
 from dexhil_env.sim.render import renderer_for
@@ -52,6 +54,7 @@ class SimBackend:
         self._substeps = round(robot.SERVO_PERIOD_S / self.model.opt.timestep)
         if abs(self._substeps * self.model.opt.timestep - robot.SERVO_PERIOD_S) > 1e-9:
             raise ConfigError(f"the physics step must divide {robot.SERVO_PERIOD_S} s; got {self.model.opt.timestep} s")
+        self._viewer: Any = None
         self._find_indices()
         task.bind(self.model, self.data)
 
@@ -134,6 +137,17 @@ class SimBackend:
         renderer = renderer_for(self.model, height, width, self.scene.skin)
         return renderer.draw(self.model, self.data, self.model.camera(camera).id)
 
+    def show(self) -> None:
+        """Open or refresh the interactive viewer (needs a screen)."""
+        from mujoco import viewer
+
+        if self._viewer is None:
+            try:
+                self._viewer = viewer.launch_passive(self.model, self.data)
+            except Exception as error:
+                raise render_error(error) from error
+        self._viewer.sync()
+
     def save_state(self) -> PhysicsState:
         """Copy the physics state."""
         kind = int(mujoco.mjtState.mjSTATE_INTEGRATION)
@@ -149,4 +163,7 @@ class SimBackend:
         mujoco.mj_setState(self.model, self.data, state.integration, int(mujoco.mjtState.mjSTATE_INTEGRATION))
 
     def close(self) -> None:
-        """Nothing to release: contexts belong to the process."""
+        """Close the viewer; rendering contexts belong to the process."""
+        if self._viewer is not None:
+            self._viewer.close()
+            self._viewer = None
