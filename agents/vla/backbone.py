@@ -31,13 +31,13 @@ def augment(pixels: Tensor, shift_px: int, brightness: float, generator: torch.G
 
 
 class ConvStack(nn.Sequential):
-    """Three convolutions to stride 4: (B, 3, S, S) to (B, F, S / 4, S / 4)."""
+    """Three convolutions to stride 4, the last without activation: (B, 3, S, S) to (B, F, S / 4, S / 4)."""
 
     def __init__(self, channels: tuple[int, int, int]) -> None:
         """Build it in channels-last layout, the fast one on a CPU."""
         a, b, c = channels
         super().__init__(
-            nn.Conv2d(3, a, 5, 2, 2), nn.ReLU(), nn.Conv2d(a, b, 3, 2, 1), nn.ReLU(), nn.Conv2d(b, c, 3, 1, 1), nn.ReLU()
+            nn.Conv2d(3, a, 5, 2, 2), nn.ReLU(), nn.Conv2d(a, b, 3, 2, 1), nn.ReLU(), nn.Conv2d(b, c, 3, 1, 1)
         )  # fmt: skip
         for layer in self:
             if isinstance(layer, nn.Conv2d):
@@ -54,7 +54,6 @@ class SpatialSoftmaxStem(nn.Module):
         super().__init__()
         features = config.stem_channels[-1]
         self.stack = ConvStack(config.stem_channels)
-        self.sharpness = nn.Parameter(torch.zeros(features))
         self.mix = nn.Linear(3 * features, config.image_tokens * config.und_width)
         self.shape = (config.image_tokens, config.und_width)
 
@@ -62,8 +61,8 @@ class SpatialSoftmaxStem(nn.Module):
         """Return (B, image_tokens, und_width)."""
         maps = self.stack(pixels)
         height, width = maps.shape[-2:]
-        flat = maps.flatten(2)
-        attention = (flat * self.sharpness.exp()[:, None]).softmax(-1)
+        flat = maps.contiguous().flatten(2)
+        attention = flat.softmax(-1)
         y, x = torch.linspace(-1, 1, height, device=maps.device), torch.linspace(-1, 1, width, device=maps.device)
         grid = torch.stack([x.repeat(height), y.repeat_interleave(width)], dim=-1)
         points = attention @ grid
@@ -89,7 +88,7 @@ class GridStem(nn.Module):
         """Return (B, side * side, und_width)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             maps = self.trunk(pixels)
-        cells = functional.adaptive_avg_pool2d(functional.relu(self.neck(maps)), self.side)
+        cells = functional.adaptive_avg_pool2d(functional.relu(self.neck(functional.relu(maps))), self.side)
         return self.norm(cells.flatten(2).transpose(1, 2))
 
 
