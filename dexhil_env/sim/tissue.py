@@ -35,7 +35,8 @@ class TissueConfig:
     Attributes:
         pack_x_m: range of the pack's centre in front of the robot [m].
         pack_y_m: range of the pack's centre to the side [m].
-        pack_yaw_rad: range of the pack's yaw; at 0 the slit runs along world y [rad].
+        pack_yaw_rad: range of the pack's yaw, -75 +- 20 deg: the slit runs nearly straight away from the robot and the hand comes from
+            its left; so the wrist stays clear of its singularity. At 0 the slit would run along world y [rad].
         timestep_s: physics step: 5 ms (default, fast) or 2.5 ms (finer contact, half the speed).
         randomise_physics: draw mass, stiffness, friction and holding force anew at every reset.
         mass_scale: range of the factor on the tissue's 5 g.
@@ -46,7 +47,7 @@ class TissueConfig:
 
     pack_x_m: tuple[float, float] = (0.53, 0.63)
     pack_y_m: tuple[float, float] = (-0.05, 0.05)
-    pack_yaw_rad: tuple[float, float] = (-0.35, 0.35)
+    pack_yaw_rad: tuple[float, float] = (-1.66, -0.96)
     timestep_s: float = 0.005
     randomise_physics: bool = False
     mass_scale: tuple[float, float] = (0.6, 1.5)
@@ -58,7 +59,7 @@ class TissueConfig:
         """Refuse what the robot cannot reach or the solver cannot stand."""
         if self.timestep_s not in (0.005, 0.0025):
             raise ConfigError(f"timestep_s must be 0.005 or 0.0025 s; got {self.timestep_s}")
-        bounds = {"pack_x_m": (0.45, 0.70), "pack_y_m": (-0.2, 0.2), "pack_yaw_rad": (-0.8, 0.8)}
+        bounds = {"pack_x_m": (0.45, 0.70), "pack_y_m": (-0.2, 0.2), "pack_yaw_rad": (-2.0, 2.0)}
         bounds |= {"mass_scale": (0.3, 3.0), "stiffness_scale": (0.3, 3.0), "friction_scale": (0.01, 2.0), "holding_force_n": (0.1, 6.0)}
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
