@@ -36,8 +36,8 @@ SOFT: Final = 16
 
 TABLE_GEOM: Final = "table"
 TABLE_MATERIAL: Final = "table"
-TABLE_X: Final = (-0.25, 1.0)
-TABLE_Y: Final = (-0.65, 0.65)
+TABLE_X: Final = (-0.30, 1.15)
+TABLE_Y: Final = (-0.75, 0.75)
 """Extent of the table top [m]."""
 
 Vector = tuple[float, float, float]
@@ -92,8 +92,8 @@ class SceneConfig:
 
     mount_yaw_deg: float = 180.0
     mount_offset_m: float = 0.0
-    front: CameraConfig = field(default=CameraConfig((1.22, -0.42, 0.62), (0.50, 0.0, 0.10), fovy_deg=42.0))
-    wrist: CameraConfig = field(default=CameraConfig((0.105, 0.0, -0.005), (0.0732, 0.0, 0.1137), up=(1.0, 0.0, 0.0), fovy_deg=80.0))
+    front: CameraConfig = field(default=CameraConfig((1.25, -0.45, 0.70), (0.50, -0.02, 0.18), fovy_deg=46.0))
+    wrist: CameraConfig = field(default=CameraConfig((0.112, 0.0, -0.015), (0.093, 0.0, 0.1), up=(1.0, 0.0, 0.0), fovy_deg=72.0))
     skin: Literal["light", "menagerie"] = "light"
     offsamples: int = 0
 
