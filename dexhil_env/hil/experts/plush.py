@@ -32,8 +32,8 @@ class Grasp:
         waist_m: the waist in the toy's frame, along the body [m].
     """
 
-    pitch_deg: float = 60.0
-    centre_m: tuple[float, float, float] = (0.068, 0.008, 0.060)
+    pitch_deg: float = 63.0
+    centre_m: tuple[float, float, float] = (0.070, 0.008, 0.045)
     height_m: float = 0.06
     waist_m: float = -0.015
 
