@@ -13,6 +13,8 @@ TIME_MAX: Final = 0.999
 """Largest flow time that training draws."""
 BETA_SHAPE: Final = 1.5
 """Shape of the Beta(1.5, 1) distribution of 1 - t: small t, near noise, is drawn more often."""
+DATA_STD: Final = 0.5
+"""Assumed standard deviation of a normalised action."""
 
 
 def sample_time(shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
@@ -70,3 +72,15 @@ def time_features(time: Tensor, width: int, shortest: float = 4e-3, longest: flo
     periods = shortest * (longest / shortest) ** torch.linspace(0.0, 1.0, width // 2, device=time.device)
     angle = 2.0 * torch.pi * time[..., None] / periods
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+def precondition(time: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (skip, scale) for ``velocity = skip * x_t + scale * network``.
+
+    ``skip`` is the best linear guess of ``a - x_0`` from ``x_t`` alone when actions have standard deviation ``DATA_STD``; ``scale`` is the
+    size of the rest, so that the network's own target has unit size at every time (Karras et al., 2022, for this path).
+    At t = 0 the rest is the action itself.
+    """
+    variance = DATA_STD**2
+    total = (1.0 - time).square() + variance * time.square()
+    return (variance * time - (1.0 - time)) / total, DATA_STD / total.sqrt()

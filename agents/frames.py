@@ -1,7 +1,7 @@
 """Images and state vectors on their way to the network: one resize for training and rollout, and a cache of decoded frames."""
 
+import hashlib
 import os
-import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,7 +72,7 @@ class FrameCache:
         """Return frames (T, C, size, size, 3) of one episode; ``columns`` is the same episode, images not needed."""
         if self.folder is None:
             return self._decode(index, len(columns))
-        path = self.folder / f"{index:06d}-{'+'.join(self.cameras)}-{self.size}-{fingerprint(columns):08x}.npy"
+        path = self.folder / f"{fingerprint(columns)}-{'+'.join(self.cameras)}-{self.size}.npy"
         if not path.exists():
             self._write(path, self._decode(index, len(columns)))
         frames: U8 = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -96,9 +96,10 @@ class FrameCache:
         temporary.replace(path)
 
 
-def fingerprint(episode: Episode) -> int:
+def fingerprint(episode: Episode) -> str:
     """Return a checksum of what the rows say, so that a changed episode gets a new cache file."""
-    return zlib.crc32(episode.t_obs_ns.tobytes(), zlib.crc32(episode.state.tobytes(), zlib.crc32(episode.action.tobytes())))
+    rows = (episode.t_obs_ns, episode.state, episode.action)
+    return hashlib.sha256(b"".join(np.ascontiguousarray(column).tobytes() for column in rows)).hexdigest()[:20]
 
 
 def read_episode(source: Any, index: int, *, images: bool) -> Episode:

@@ -1,11 +1,16 @@
 """Image encoders: pixels of one camera to a few tokens, and the image augmentations of training."""
 
+from typing import Final
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.vla.config import VLAConfig
 from agents.vla.pretrained import CHANNELS, EfficientNetTrunk
+
+SHARPNESS: Final = 4.0
+"""Factor on the feature maps in the spatial softmax; at 1 it starts almost uniform and localises more slowly."""
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -62,7 +67,7 @@ class SpatialSoftmaxStem(nn.Module):
         maps = self.stack(pixels)
         height, width = maps.shape[-2:]
         flat = maps.contiguous().flatten(2)
-        attention = flat.softmax(-1)
+        attention = (SHARPNESS * flat).softmax(-1)
         y, x = torch.linspace(-1, 1, height, device=maps.device), torch.linspace(-1, 1, width, device=maps.device)
         grid = torch.stack([x.repeat(height), y.repeat_interleave(width)], dim=-1)
         points = attention @ grid

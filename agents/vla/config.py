@@ -39,6 +39,7 @@ class VLAConfig:
         action_attention: ``"full"`` or ``"causal"`` among state and action tokens.
         insulate: stop the action expert's gradient from entering the understanding expert (knowledge insulation).
         grad_checkpoint: recompute layers in the backward pass; saves memory, costs a third more time.
+        precondition: the network learns what the best linear guess of the velocity leaves over, scaled to one size at every flow time.
         flow_steps: Euler steps of one inference.
         noise_samples: flow times and noises drawn per observation and training step; the images are encoded once.
         relative_arm: arm targets are learnt relative to the measured joints of the anchor frame.
@@ -73,6 +74,7 @@ class VLAConfig:
     action_attention: str = "full"
     insulate: bool = False
     grad_checkpoint: bool = False
+    precondition: bool = True
     flow_steps: int = 4
     noise_samples: int = 2
     relative_arm: bool = True

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from agents.flow import euler, time_features
+from agents.flow import euler, precondition, time_features
 from agents.vla import tokens
 from agents.vla.backbone import augment, make_stem, to_pixels
 from agents.vla.config import VLAConfig
@@ -130,7 +130,11 @@ class VLAModel(nn.Module):
         suffix = torch.cat([repeated, self.action(noisy, time)], 1)
         features, _ = self.mot(prefix, suffix, valid, cache)
         assert features is not None
-        return self.velocity(features[:, 1:])
+        velocity = self.velocity(features[:, 1:])
+        if self.config.precondition:
+            skip, scale = precondition(time)
+            velocity = skip[:, None, None] * noisy + scale[:, None, None] * velocity
+        return velocity
 
     def sample(self, images: list[Tensor], texts: list[str], state: Tensor, noise: Tensor, steps: int | None = None) -> Tensor:
         """Denoise (B, T, A) noise into normalised action chunks; the prefix is computed once."""

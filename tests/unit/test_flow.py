@@ -51,3 +51,15 @@ def test_time_features_tell_close_times_apart():
     features = flow.time_features(torch.tensor([0.0, 0.25, 0.5, 0.999]), 96)
     assert features.shape == (4, 96)
     assert np.min([(features[i] - features[j]).norm() for i in range(4) for j in range(i)]) > 1.0
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 0.6, 0.99])
+def test_precondition_leaves_a_rest_of_unit_size_uncorrelated_with_the_input(t):
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(200_000, generator=generator)
+    action = flow.DATA_STD * torch.randn(200_000, generator=generator)
+    x = (1 - t) * noise + t * action
+    skip, scale = flow.precondition(torch.tensor(t))
+    rest = (action - noise - skip * x) / scale
+    assert rest.std() == pytest.approx(1.0, abs=0.01)
+    assert abs((rest * x).mean()) < 0.01 * x.std()
