@@ -251,11 +251,11 @@ def _losses(run: RunData) -> str:
     lines: list[Series] = []
     offset = 0
     for name in run.names:
-        rows = [row for row in run.losses[name] if "flow" in row]
+        rows = [row for row in run.losses[name] if "loss/flow" in row]
         if not rows:
             continue
         start = offset if name.startswith("round") else offset - rows[-1]["step"]
-        lines.append(Series(_label(name), [start + row["step"] for row in rows], [row["flow"] for row in rows], dashed=name.startswith("control")))
+        lines.append(Series(_label(name), [start + row["step"] for row in rows], [row["loss/flow"] for row in rows], dashed=name.startswith("control")))
         offset = max(offset, start + rows[-1]["step"])
     if not lines:
         return ""
