@@ -87,13 +87,15 @@ class PlushRiskConfig(RiskConfig):
         offset_m: being low with the grasp centre further beside the toy than this misses it [m].
         low_m: palm height that counts as low [m].
         empty_height_m: rising this far above the lowest point of the attempt with a closed hand and the toy on the table is empty [m].
+        held_height_m: height of the toy's centre that shows that the hand holds it [m]; a toy on the table has 0.036.
     """
 
     early_m: float = 0.11
     early_flexion_rad: float = 0.55
     offset_m: float = 0.09
     low_m: float = 0.19
-    empty_height_m: float = 0.06
+    empty_height_m: float = 0.07
+    held_height_m: float = 0.055
 
 
 GRASP_CENTRE_EE = np.array([0.068, 0.008, 0.040])
@@ -118,7 +120,7 @@ class PlushRisk(_Common):
         centre = T_base_ee[:3, :3] @ GRASP_CENTRE_EE + T_base_ee[:3, 3]
         beside = float(np.hypot(centre[0] - metrics["toy_x_m"], centre[1] - metrics["toy_y_m"]))
         above = max(0.0, float(centre[2]) - 0.05)
-        lifted = metrics["toy_height_m"] > 0.005
+        lifted = metrics["toy_centre_height_m"] > rules.held_height_m
         closing = float(hand[list(FLEXION)].mean()) > rules.early_flexion_rad
         height = float(T_base_ee[2, 3])
         if not closing or lifted:

@@ -25,6 +25,8 @@ from dexhil_env.transforms import from_parts, from_rotvec
 from dexhil_env.types import ARM, F64, HAND, Command, Verdict
 
 Limbs = Literal["both", "arm", "hand"]
+EYE_GAIN = 0.05
+"""Share of the visible finger error that a person takes back within 1/90 s; slow enough to be stable with the robot's delay."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,15 @@ class _SimulatedPerson:
             if self._clock >= self._goal_due - 1e-9:
                 self._goal: Goal = self._expert.goal(self.palm(), self.motors(), self._clock)
                 self._goal_due += robot.CONTROL_PERIOD_S
-            self._shown, self._wish = self._motion.step(self._goal)
-            self._move_fingers()
+            self._shown, wish = self._motion.step(self._goal)
+            self._move_fingers(wish)
             self._clock += self._motion.dt
 
-    def _move_fingers(self) -> None:
-        """Close the loop by eye: bend the own fingers until the robot's show the wish."""
-        step = self._motion.config.max_finger_rate * 1.5 * self._motion.dt
-        self._fingers = np.clip(
-            self._fingers + np.clip(self._wish - self.motors(), -step, step), robot.HAND_LOW - 0.1, robot.HAND_HIGH + 0.1
-        )
+    def _move_fingers(self, wish: F64) -> None:
+        """Move the own fingers as the robot's should, and correct by eye what the robot's still lack."""
+        seen = np.clip(wish - self.motors(), -0.3, 0.3)
+        self._fingers = np.clip(self._fingers + (wish - self._wish) + EYE_GAIN * seen, robot.HAND_LOW - 0.1, robot.HAND_HIGH + 0.1)
+        self._wish = wish
 
     def cube(self, t_s: float) -> F64:
         self._live_until(t_s)

@@ -49,6 +49,7 @@ CLOSED = fingers(1.1, 1.0, 0.05, th_rot=1.15, th_mcp=0.75, th_dip=0.6)
 ABOVE_M, LIFT_M = 0.10, 0.18
 CLOSE_S = 0.65
 NEAR_M, NEAR_RAD = 0.02, 0.2
+FLEXION = tuple(robot.HAND_MOTORS.index(name) for name in ("th_mcp", "ff_mcp", "mf_mcp", "rf_mcp", "lf_mcp"))
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ class PlushExpert:
     def _advance(self, centre: F64, waist: F64, hand: F64, t_s: float, turned: F64, wanted: F64) -> None:
         beside = float(np.linalg.norm(centre[:2] - waist[:2]))
         angle = float(np.arccos(np.clip((np.trace(wanted.T @ turned) - 1) / 2, -1, 1)))
-        if self.phase == "above" and beside < NEAR_M and angle < NEAR_RAD and centre[2] < self.grasp.height_m + ABOVE_M + 0.04:
+        is_open = float(np.abs(hand - OPEN)[list(FLEXION)].max()) < 0.25
+        if self.phase == "above" and is_open and beside < NEAR_M and angle < NEAR_RAD and centre[2] < self.grasp.height_m + ABOVE_M + 0.04:
             self._go("descend", t_s)
         if self.phase == "descend":
             if beside > 0.05:

@@ -19,7 +19,7 @@ from dexhil_env.types import F64
 
 HAND_PITCH_RAD = np.radians(25.0)
 """Fingers below the horizontal."""
-PINCH_IN_EE = np.array([0.097, 0.036, 0.081])
+PINCH_IN_EE = np.array([0.095, 0.036, 0.083])
 """Where thumb and index pads meet, in the palm frame, for :data:`PINCH` [m]."""
 
 
@@ -28,18 +28,23 @@ def motors(**angles: float) -> F64:
     return np.array([angles.get(name, 0.0) for name in robot.HAND_MOTORS])
 
 
-PINCH = motors(th_rot=0.839, th_mcp=1.072, th_dip=0.0, ff_mcp=1.12, ff_dip=0.372)
+PINCH = motors(th_rot=0.82, th_mcp=1.09, th_dip=0.0, ff_mcp=1.05, ff_dip=0.438)
 """Pads 2 cm apart and facing each other (found by optimisation on the hand's kinematics)."""
 OPEN = PINCH - motors(th_mcp=0.30, ff_mcp=0.26)
 """Pads about 6 cm apart."""
-SQUEEZE = PINCH + motors(th_mcp=0.25, ff_mcp=0.18, ff_dip=0.17)
-"""Over-closed: about 6 N between the pads."""
+SQUEEZE = PINCH + motors(th_rot=-0.056, th_mcp=0.206, th_dip=0.089, ff_mcp=0.25, ff_dip=0.104)
+"""Over-closed so that the motors push with 6 N along the line between the pads: transposed Jacobian times force over servo gain."""
+
+NARROW = PINCH - motors(th_mcp=0.18, ff_mcp=0.16)
+"""Pads about 4 cm apart."""
 
 ABOVE_M, RETRY_ABOVE_M = 0.06, 0.035
 DEPTH_M = 0.018
 """How far below the ridge of the tissue the pads close."""
 FLOOR_M = 0.018
 """Least height of the pinch above the pack: the fingertips reach 2 cm below it."""
+FLAT_M = 0.022
+"""A tissue whose ridge is lower than this above the pack lies flat: press on it and gather a fold."""
 PULL_M = 0.20
 CLOSE_S, CHECK_S, STUCK_S = 0.45, 0.2, 3.0
 NEAR_M, NEAR_RAD = 0.015, 0.15
@@ -85,6 +90,7 @@ class TissueExpert:
     def _start(self) -> None:
         self.phase, self._since, self._attempts, self._slipping = "above", 0.0, 0, 0
         self._aim = self._start_point = np.zeros(3)
+        self._flat = False
         self._clock: float | None = None
 
     def goal(self, T_base_ee: F64, hand: F64, t_s: float) -> Goal:
@@ -117,7 +123,7 @@ class TissueExpert:
         pack, points = self._task.pack, self._task.material()
         local = pack.to_pack(self._model, points)
         local = local[~tissue_pack.inside(local)]
-        centre = self._rest.along_m
+        centre = self._rest.along_m + (0.0, 0.02, -0.02)[self._attempts % 3]
         if len(local) == 0:
             return pack.to_world(self._model, np.array([[0.0, centre, tissue_pack.HEIGHT_M + 0.03]]))[0]
         score = local[:, 2] - 0.3 * np.maximum(np.abs(local[:, 1] - centre) - 0.01, 0.0)
@@ -130,8 +136,14 @@ class TissueExpert:
             else FLOOR_M
         )
         spot = np.array([band[:, 0].mean(), ridge[1], max(ridge[2] - self._rest.depth_m, low)])
-        self._ridge_m = float(ridge[2])
+        self._flat = ridge[2] < tissue_pack.HEIGHT_M + FLAT_M and low > FLOOR_M
+        if self._flat:
+            spot[:] = _gather_spot(near, self._attempts)
         return pack.to_world(self._model, spot[None])[0]
+
+    def _fingers(self) -> F64:
+        """Opening (12,) [rad] to come down with: narrow on a flat tissue, to gather a fold of it."""
+        return NARROW if self._flat else OPEN
 
     def gripping(self) -> bool:
         """Whether both pads touch the tissue."""
@@ -155,7 +167,7 @@ class TissueExpert:
     def _above(self, pinch: F64, turn: float, hand: F64, t_s: float) -> None:
         self._aim = self.find_pinch()
         level = float(np.linalg.norm(pinch[:2] - self._aim[:2]))
-        ready = level < NEAR_M and turn < NEAR_RAD and np.abs(hand - OPEN)[[0, 1, 4]].max() < 0.12
+        ready = level < NEAR_M and turn < NEAR_RAD and np.abs(hand - self._fingers())[[0, 1, 4]].max() < 0.12
         if ready and pinch[2] < self._aim[2] + ABOVE_M + 0.015:
             self._go("descend", t_s)
 
@@ -198,9 +210,15 @@ class TissueExpert:
             beside = float(np.linalg.norm(pinch[:2] - self._aim[:2])) > 0.04
             if beside and pinch[2] < self._aim[2] + 0.03:
                 safe = np.array([pinch[0], pinch[1], self._aim[2] + 0.06])
-            return safe, OPEN, 0.65
+            return safe, self._fingers(), 0.65
         if self.phase == "descend":
-            return self._aim, OPEN, 0.5
+            return self._aim, self._fingers(), 0.5
         if self.phase in ("close", "check"):
             return self._aim, SQUEEZE, 0.5
         return self._start_point + np.array([0.0, 0.0, PULL_M]), SQUEEZE, 0.4
+
+
+def _gather_spot(flap: F64, attempt: int) -> F64:
+    """Pinch point (3,) in the pack frame [m] over a flap (N, 3) that lies flat; elsewhere and deeper at each attempt."""
+    middle = (0.6, 0.8, 0.45)[attempt % 3] * flap[int(np.argmax(np.abs(flap[:, 0]))), 0]
+    return np.array([middle, flap[:, 1].mean(), tissue_pack.HEIGHT_M + 0.012 - 0.002 * min(attempt, 3)])
