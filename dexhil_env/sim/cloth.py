@@ -40,7 +40,7 @@ class ClothConfig:
         wave_depth_m: the wave fades to nothing at this distance below the top edge [m].
     """
 
-    rows: int = 11
+    rows: int = 9
     columns: int = 9
     length_m: float = 0.20
     width_m: float = 0.20
@@ -108,10 +108,18 @@ def sampling_matrix(config: ClothConfig, per_cell: int) -> F64:
         points = (np.arange((nodes - 1) * per_cell) + 0.5) / per_cell
         return np.maximum(0.0, 1.0 - np.abs(points[:, None] - np.arange(nodes)))
 
-    return np.kron(line(config.rows), line(config.columns))
+    return np.asarray(np.kron(line(config.rows), line(config.columns)), dtype=np.float64)
 
 
-def add_cloth(spec: mujoco.MjSpec, config: ClothConfig, name: str, contype: int, conaffinity: int, rgba: tuple[float, ...]) -> None:
+def add_cloth(
+    spec: mujoco.MjSpec,
+    config: ClothConfig,
+    name: str,
+    *,
+    contype: int,
+    conaffinity: int,
+    rgba: tuple[float, ...] = (0.97, 0.97, 0.97, 1.0),
+) -> None:
     """Add the sheet to ``spec``: one body per vertex named ``{name}_{i}`` and one flex called ``name``.
 
     Its contacts have priority 1, so that its own friction and softness count, whatever touches it.

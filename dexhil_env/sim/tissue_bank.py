@@ -37,7 +37,7 @@ def build_model() -> mujoco.MjModel:
     option.enableflags = int(mujoco.mjtEnableBit.mjENBL_DIAGEXACT)
     spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[1, 1, 0.1], contype=0, conaffinity=ENVIRONMENT | SOFT)
     tissue_pack.add_pack(spec, tissue_pack.PackBits(ENVIRONMENT | SOFT, SOFT), (0.0, 0.0, 0.0))
-    add_cloth(spec, CLOTH, "tissue", SOFT, OBJECT, (1.0, 1.0, 1.0, 1.0))
+    add_cloth(spec, CLOTH, "tissue", contype=SOFT, conaffinity=OBJECT)
     return spec.compile()
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from dexhil_env.errors import ConfigError
 from dexhil_env.types import F64
 
 HALF_X_M, HALF_Y_M, HEIGHT_M = 0.06, 0.115, 0.085
@@ -45,13 +44,16 @@ def add_pack(spec: mujoco.MjSpec, bits: PackBits, position: tuple[float, float, 
         _box(pack, (side * (HALF_X_M - WALL_M / 2), 0, HEIGHT_M / 2), (WALL_M / 2, HALF_Y_M, HEIGHT_M / 2), bits)
         _box(pack, (side * (HALF_X_M + inner) / 2, 0, top), ((HALF_X_M - inner) / 2, HALF_Y_M, WALL_M / 2), bits)
         pack.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(EDGE_RADIUS_M, HALF_Y_M - WALL_M, 0), pos=(side * inner, 0, HEIGHT_M - EDGE_RADIUS_M),
-            quat=(1, 1, 0, 0), contype=0, conaffinity=bits.wall_conaffinity, friction=(0.3, 0.005, 0.0001), rgba=PALE,
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(EDGE_RADIUS_M, HALF_Y_M - WALL_M, 0),
+            pos=(side * inner, 0, HEIGHT_M - EDGE_RADIUS_M), quat=(1, 1, 0, 0),
+            contype=0, conaffinity=bits.wall_conaffinity, friction=(0.3, 0.005, 0.0001), rgba=PALE,
         )  # fmt: skip
     _add_print(pack)
     for i, y in enumerate(CLAMP_Y_M):
         for side in (-1.0, 1.0):
-            _add_clamp(pack, f"clamp_{i}_{'n' if side < 0 else 'p'}", side, y, bits, holding_friction)
+            _add_clamp(
+                pack, f"clamp_{i}_{'n' if side < 0 else 'p'}", side=side, y=y, conaffinity=bits.clamp_conaffinity, friction=holding_friction
+            )
 
 
 def _box(body: mujoco.MjsBody, pos: tuple[float, ...], size: tuple[float, ...], bits: PackBits) -> None:
@@ -71,7 +73,7 @@ def _add_print(pack: mujoco.MjsBody) -> None:
         pack.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=pos, size=size, contype=0, conaffinity=0, mass=0, rgba=PALE)
 
 
-def _add_clamp(pack: mujoco.MjsBody, name: str, side: float, y: float, bits: PackBits, friction: float) -> None:
+def _add_clamp(pack: mujoco.MjsBody, name: str, *, side: float, y: float, conaffinity: int, friction: float) -> None:
     """One sprung sphere; ``priority`` keeps its friction from being replaced by the tissue's larger one."""
     body = pack.add_body(name=name, pos=(side * (CLAMP_RADIUS_M + 0.001), y, CLAMP_HEIGHT_M), gravcomp=1)
     body.add_joint(
@@ -79,8 +81,9 @@ def _add_clamp(pack: mujoco.MjsBody, name: str, side: float, y: float, bits: Pac
         range=(-0.03, 0.004), limited=mujoco.mjtLimited.mjLIMITED_TRUE,
     )  # fmt: skip
     body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_SPHERE, size=(CLAMP_RADIUS_M, 0, 0), mass=0.02, contype=0, conaffinity=bits.clamp_conaffinity, priority=2,
-        condim=3, friction=(friction, 0.005, 0.0001), solref=(0.004, 1.0), solimp=(0.95, 0.99, 0.001, 0.5, 2.0), rgba=(0.6, 0.6, 0.6, 1),
+        type=mujoco.mjtGeom.mjGEOM_SPHERE, size=(CLAMP_RADIUS_M, 0, 0), mass=0.02, contype=0, conaffinity=conaffinity,
+        priority=2, condim=3, friction=(friction, 0.005, 0.0001), solref=(0.004, 1.0), solimp=(0.95, 0.99, 0.001, 0.5, 2.0),
+        rgba=(0.6, 0.6, 0.6, 1.0),
     )  # fmt: skip
 
 
