@@ -131,7 +131,9 @@ def add_cloth(
         for axis in np.eye(3):
             body.add_joint(type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis)
     flex = spec.add_flex(name=name)
-    flex.dim, flex.radius, flex.rgba = 2, config.radius_m, rgba
+    flex.dim, flex.radius = 2, config.radius_m
+    spec.add_material(name=name, rgba=rgba, emission=0.15, specular=0.0)  # paper scatters light: the shaded side stays white
+    flex.material = [name]
     flex.vertbody = [f"{name}_{i}" for i in range(config.vertices)]
     flex.elem = triangles(config).ravel().tolist()
     flex.elastic2d, flex.young, flex.poisson = SHELL_SHEAR_AND_BENDING, config.young_pa, config.poisson
