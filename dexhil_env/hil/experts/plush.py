@@ -47,6 +47,7 @@ def fingers(mcp: float, dip: float, spread: float, **thumb: float) -> F64:
 OPEN = fingers(0.10, 0.25, 0.05, th_rot=1.1)
 CLOSED = fingers(1.1, 1.0, 0.05, th_rot=1.15, th_mcp=0.75, th_dip=0.6)
 ABOVE_M, LIFT_M = 0.10, 0.18
+MAX_YAW_RAD = 1.8
 CLOSE_S = 0.65
 NEAR_M, NEAR_RAD = 0.02, 0.2
 FLEXION = tuple(robot.HAND_MOTORS.index(name) for name in ("th_mcp", "ff_mcp", "mf_mcp", "rf_mcp", "lf_mcp"))
@@ -96,6 +97,7 @@ class PlushExpert:
         if self._clock is None or t_s < self._clock or t_s - self._clock > 0.5:
             self._resume(T_base_ee, hand, t_s)
         self._clock = t_s
+        self._hand_yaw = float(np.arctan2(T_base_ee[1, 2], T_base_ee[0, 2]))
         waist, yaw = self._waist()
         rotation = self.rotation(yaw)
         centre = T_base_ee[:3, :3] @ np.array(self.grasp.centre_m) + T_base_ee[:3, 3]
@@ -125,12 +127,15 @@ class PlushExpert:
         across = np.array([-along[1], along[0]])
         yaw = float(np.arctan2(across[1], across[0]))
         if self._yaw is None or self.phase == "above":
-            reference = 0.0 if self._yaw is None else self._yaw
             options = [_wrap(yaw), _wrap(yaw + np.pi)]
-            self._yaw = min(options, key=lambda value: abs(_wrap(value - reference)))
+            self._yaw = min(options, key=self._turning_cost)
         offset = self._habits.offset_m
         waist = pose[:2, 3] + along * (self.grasp.waist_m + offset[0]) + across * offset[1]
         return np.array([waist[0], waist[1], pose[2, 3]]), self._yaw + self._habits.yaw_rad
+
+    def _turning_cost(self, yaw: float) -> float:
+        """How far the hand would have to turn [rad]; beyond ``MAX_YAW_RAD`` the wrist cannot follow."""
+        return abs(_wrap(yaw - self._hand_yaw)) + 10.0 * max(0.0, abs(yaw) - MAX_YAW_RAD)
 
     def _go(self, phase: str, t_s: float) -> None:
         self.phase, self._since = phase, t_s
