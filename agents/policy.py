@@ -23,8 +23,8 @@ Batch = dict[str, Any]
 class Policy(Protocol):
     """Anything that can drive the robot."""
 
-    def reset(self) -> None:
-        """Forget the plan: called at the start of an episode, at a takeover and at a hand-back."""
+    def reset(self, seed: int | None = None) -> None:
+        """Forget the plan, e.g. at a takeover and at a hand-back; a seed starts an episode."""
         ...
 
     def act(self, observation: Observation, instruction: str) -> F32:

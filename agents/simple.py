@@ -13,8 +13,10 @@ class RandomPolicy:
         """Seed the draw."""
         self._rng = np.random.default_rng(seed)
 
-    def reset(self) -> None:
-        """Nothing to forget."""
+    def reset(self, seed: int | None = None) -> None:
+        """Restart the draw if a seed is given."""
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
 
     def act(self, observation: Observation, instruction: str) -> F32:  # noqa: ARG002
         """Return (19,) random targets [rad]."""
@@ -24,7 +26,7 @@ class RandomPolicy:
 class HoldPolicy:
     """Stay where the robot is."""
 
-    def reset(self) -> None:
+    def reset(self, seed: int | None = None) -> None:
         """Nothing to forget."""
 
     def act(self, observation: Observation, instruction: str) -> F32:  # noqa: ARG002
