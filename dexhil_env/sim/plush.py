@@ -8,8 +8,8 @@ import numpy as np
 
 from dexhil_env.errors import ConfigError
 from dexhil_env.sim.rewards import tolerance
-from dexhil_env.sim.scene import OBJECT, SOFT
-from dexhil_env.sim.toy_mesh import teddy
+from dexhil_env.sim.scene import OBJECT, SOFT, TOY_MATERIAL
+from dexhil_env.sim.toy_mesh import teddy, texture_coordinates
 from dexhil_env.transforms import from_parts
 from dexhil_env.types import F64, Evaluation
 
@@ -68,10 +68,11 @@ def _toy_xml() -> str:
     """MJCF of the toy alone: a trilinear flex of 2 x 1 x 1 cells, 36 degrees of freedom."""
     points, tets = teddy()
     numbers = " ".join(format(value, _ROUNDING) for value in points.ravel())
+    spots = " ".join(format(value, _ROUNDING) for value in texture_coordinates(points).ravel())
     return (
         '<mujoco><option integrator="discrete"/><worldbody><flexcomp name="flex" type="direct" dim="3" dof="trilinear" '
-        f'cellcount="2 1 1" mass="{MASS_KG}" radius="{RADIUS_M}" rgba="1 0.78 0.12 1" point="{numbers}" '
-        f'element="{" ".join(map(str, tets.ravel()))}">'
+        f'cellcount="2 1 1" mass="{MASS_KG}" radius="{RADIUS_M}" point="{numbers}" '
+        f'element="{" ".join(map(str, tets.ravel()))}" texcoord="{spots}">'
         f'<contact condim="3" friction="1 0.005 0.0001" solref="0.01 1" contype="{SOFT}" conaffinity="{OBJECT}" selfcollide="none" '
         'priority="1"/><elasticity young="8e3" poisson="0.2" damping="0.02"/></flexcomp></worldbody></mujoco>'
     )
@@ -98,6 +99,7 @@ class PlushTask:
     def add_to(self, spec: mujoco.MjSpec) -> None:
         """Add the toy."""
         spec.attach(mujoco.MjSpec.from_string(_toy_xml()), frame=spec.worldbody.add_frame(), prefix="toy_")
+        spec.flexes[0].material = TOY_MATERIAL
 
     def bind(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Look up the toy's nodes."""

@@ -26,7 +26,8 @@ import numpy as np
 from dexhil_env.assets import asset_path
 from dexhil_env.errors import ConfigError
 from dexhil_env.sim.task import SimTask
-from dexhil_env.types import F64
+from dexhil_env.sim.toy_mesh import texture as toy_texture
+from dexhil_env.types import F64, U8
 
 ENVIRONMENT: Final = 1
 OBJECT: Final = 2
@@ -36,6 +37,7 @@ SOFT: Final = 16
 
 TABLE_GEOM: Final = "table"
 TABLE_MATERIAL: Final = "table"
+TOY_MATERIAL: Final = "toy"
 TABLE_X: Final = (-0.30, 1.15)
 TABLE_Y: Final = (-0.75, 0.75)
 """Extent of the table top [m]."""
@@ -121,6 +123,7 @@ def build_spec(config: SceneConfig) -> mujoco.MjSpec:
     """Compose robot, table, lights and cameras."""
     spec = mujoco.MjSpec.from_string(_robot_xml(config))
     _set_options(spec, config)
+    _add_materials(spec)
     _add_table(spec)
     _add_lights(spec)
     _add_camera(spec.worldbody, "front", config.front)
@@ -143,7 +146,9 @@ def _robot_xml(config: SceneConfig) -> str:
     flange = arm.find(".//site[@name='flange']")
     link = arm.find(".//body[@name='fr3_link7']")
     base = hand.find(".//body[@name='right_hand_base']")
-    assert flange is not None and link is not None and base is not None
+    assert flange is not None
+    assert link is not None
+    assert base is not None
     x, y, z = (float(value) for value in flange.attrib["pos"].split())
     half = math.radians(config.mount_yaw_deg) / 2
     base.set("pos", f"{x} {y} {z + config.mount_offset_m}")
@@ -162,30 +167,37 @@ def _set_options(spec: mujoco.MjSpec, config: SceneConfig) -> None:
     quality.shadowsize, quality.offsamples = 0, config.offsamples
     quality.numslices, quality.numstacks, quality.numquads = 14, 4, 1
     visual.map.znear, visual.map.zfar = 0.01, 20.0
-    visual.headlight.ambient, visual.headlight.diffuse, visual.headlight.specular = [0.42] * 3, [0.3] * 3, [0.0] * 3
+    visual.headlight.ambient, visual.headlight.diffuse, visual.headlight.specular = [0.40] * 3, [0.25] * 3, [0.0] * 3
     spec.stat.extent, spec.stat.center = 1.0, [0.4, 0.0, 0.2]
 
 
-def _wood(size: int = 128) -> bytes:
-    """Texture of a brown board, (size, size, 3) bytes: planks along x with a soft grain."""
+def _wood(size: int = 128) -> U8:
+    """Texture of a brown board, (size, size, 3): planks along x with a soft grain."""
     rng = np.random.default_rng(0)
     along, across = np.meshgrid(np.linspace(0, 1, size), np.linspace(0, 1, size))
     wave = np.sin(2 * np.pi * (14 * across + 0.6 * np.sin(2 * np.pi * along) + 0.25 * np.sin(2 * np.pi * (3 * along + across))))
     plank = rng.uniform(-0.05, 0.05, 5)[np.minimum((across * 5).astype(int), 4)]
     shade = 1.0 + 0.05 * wave + plank + rng.normal(0, 0.012, (size, size))
     shade[(across * 5 % 1.0) < 5 / size] *= 0.82
-    return (np.clip(shade[..., None] * np.array([0.47, 0.32, 0.20]), 0, 1) * 255).astype(np.uint8).tobytes()
+    return (np.clip(shade[..., None] * np.array([0.47, 0.32, 0.20]), 0, 1) * 255).astype(np.uint8)
 
 
-def _add_table(spec: mujoco.MjSpec) -> None:
-    wood = spec.add_texture(name="wood", type=mujoco.mjtTexture.mjTEXTURE_2D, width=128, height=128, nchannel=3)
-    wood.data = _wood()
-    material = spec.add_material(name=TABLE_MATERIAL, specular=0.1, shininess=0.1)
-    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "wood"
+def _add_materials(spec: mujoco.MjSpec) -> None:
+    """Add every texture that any task uses, in one order, so that one OpenGL context can draw all tasks."""
+    for name, pixels in ((TABLE_MATERIAL, _wood()), (TOY_MATERIAL, toy_texture())):
+        texture = spec.add_texture(
+            name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=pixels.shape[1], height=pixels.shape[0], nchannel=3
+        )
+        texture.data = pixels.tobytes()
+        material = spec.add_material(name=name, specular=0.1, shininess=0.1)
+        material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
     spec.add_texture(
         name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
         rgb1=[0.86, 0.88, 0.90], rgb2=[0.62, 0.65, 0.69], width=64, height=384,
     )  # fmt: skip
+
+
+def _add_table(spec: mujoco.MjSpec) -> None:
     centre = [(TABLE_X[0] + TABLE_X[1]) / 2, (TABLE_Y[0] + TABLE_Y[1]) / 2, 0.0]
     half = [(TABLE_X[1] - TABLE_X[0]) / 2, (TABLE_Y[1] - TABLE_Y[0]) / 2]
     spec.worldbody.add_geom(
@@ -199,7 +211,7 @@ def _add_table(spec: mujoco.MjSpec) -> None:
 
 
 def _add_lights(spec: mujoco.MjSpec) -> None:
-    for name, position, strength in (("key", [0.9, -0.8, 1.8], 0.45), ("fill", [0.2, 1.1, 1.6], 0.25)):
+    for name, position, strength in (("key", [0.9, -0.8, 1.8], 0.40), ("fill", [0.2, 1.1, 1.6], 0.22)):
         direction = np.subtract([0.5, 0.0, 0.0], position)
         spec.worldbody.add_light(
             name=name, type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=position, dir=direction / np.linalg.norm(direction),

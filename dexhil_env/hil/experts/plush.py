@@ -1,7 +1,9 @@
 """Scripted expert of the plush task: come from above, close around the waist, lift.
 
-Closed loop from the simulator's state. The hand points steeply down: with the wrist like this the elbow stays on one branch for every
-toy pose, and a small change of the toy is a small change of the arm, which imitation learning needs.
+Closed loop from the simulator's state, from any state: it keeps a toy that is held, tightens a grasp that is half made, opens and goes on
+at low clearance when the hand is beside the toy, and tries again when the toy slips. The hand points steeply down: with the wrist like
+this the elbow stays on one branch for every toy pose, and a small change of the toy is a small change of the arm, which imitation
+learning needs.
 """
 
 from dataclasses import dataclass
@@ -9,21 +11,20 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from dexhil_env import robot
 from dexhil_env.hil.expert import Goal
 from dexhil_env.sim.plush import PlushTask
-from dexhil_env.transforms import from_parts
+from dexhil_env.transforms import from_parts, rotvec
 from dexhil_env.types import F64
 
 
-def motors(**angles: float) -> F64:
-    """Motor angles (12,) [rad] from names; zero for the others."""
-    return np.array([angles.get(name, 0.0) for name in robot.HAND_MOTORS])
+def fingers(mcp: float, dip: float, spread: float, thumb: tuple[float, float, float]) -> F64:
+    """Motor angles (12,) with all four fingers alike and a thumb (rotation, mcp, dip) [rad]."""
+    return np.array([*thumb, spread, *(mcp, dip) * 4])
 
 
 @dataclass(frozen=True)
 class Grasp:
-    """Geometry of the grasp.
+    """Geometry of the grasp; found by trying values on a few dozen toy poses.
 
     Attributes:
         pitch_deg: fingers below the horizontal [deg].
@@ -32,34 +33,49 @@ class Grasp:
         waist_m: the waist in the toy's frame, along the body [m].
     """
 
-    pitch_deg: float = 63.0
-    centre_m: tuple[float, float, float] = (0.070, 0.008, 0.045)
-    height_m: float = 0.06
-    waist_m: float = -0.015
+    pitch_deg: float = 60.0
+    centre_m: tuple[float, float, float] = (0.070, 0.008, 0.062)
+    height_m: float = 0.060
+    waist_m: float = 0.0
 
 
-def fingers(mcp: float, dip: float, spread: float, **thumb: float) -> F64:
-    """Motor angles (12,) with all four fingers alike [rad]."""
-    names = {f"{finger}_{joint}": value for finger in ("ff", "mf", "rf", "lf") for joint, value in (("mcp", mcp), ("dip", dip))}
-    return motors(ff_spr=spread, **names, **thumb)
-
-
-OPEN = fingers(0.10, 0.25, 0.05, th_rot=1.1)
-CLOSED = fingers(1.1, 1.0, 0.05, th_rot=1.15, th_mcp=0.75, th_dip=0.6)
+OPEN = fingers(0.05, 0.18, 0.05, (1.1, 0.0, 0.0))
+CLOSED = fingers(1.25, 1.25, 0.05, (1.15, 1.0, 0.9))
 ABOVE_M, LIFT_M = 0.10, 0.18
+"""Clearance over the grasp height when travelling, and height of the lift [m]."""
+CLOSE_S = 0.75
+NEAR_M, NEAR_RAD = 0.015, 0.15
+"""Beside the waist and turned away by less than this, the hand may go down."""
 MAX_YAW_RAD = 1.8
-CLOSE_S = 0.65
-NEAR_M, NEAR_RAD = 0.02, 0.2
-FLEXION = tuple(robot.HAND_MOTORS.index(name) for name in ("th_mcp", "ff_mcp", "mf_mcp", "rf_mcp", "lf_mcp"))
+"""The wrist cannot follow further to either side."""
+LOST_M = 0.10
+"""A toy further than this from the middle of a closed hand is not in it [m]."""
+FLEXION = slice(4, 12, 2)
+"""The four motors that bend the fingers at the knuckles."""
 
 
 @dataclass(frozen=True)
 class Habits:
-    """How this person does it: grasp offset [m], yaw offset [rad], tempo factor."""
+    """How this person does it: grasp offset along and across the toy [m], yaw offset [rad], tempo factor."""
 
     offset_m: tuple[float, float] = (0.0, 0.0)
     yaw_rad: float = 0.0
     tempo: float = 1.0
+
+
+@dataclass(frozen=True)
+class _View:
+    """What the expert sees: where the grasp centre is, where it should be, and how far it is turned away."""
+
+    centre: F64
+    waist: F64
+    hand: F64
+    turned_rad: float
+    t_s: float
+
+    @property
+    def beside_m(self) -> float:
+        return float(np.linalg.norm(self.waist[:2] - self.centre[:2]))
 
 
 class PlushExpert:
@@ -67,7 +83,7 @@ class PlushExpert:
 
     Args:
         task: the task, bound to ``model`` and ``data``.
-        model, data: the simulation it looks at.
+        model, data: the simulation it looks at (through ``task``).
         never_close: keep the hand open (control experiment: the task must then fail).
         grasp: geometry.
     """
@@ -75,8 +91,8 @@ class PlushExpert:
     def __init__(
         self, task: PlushTask, model: mujoco.MjModel, data: mujoco.MjData, never_close: bool = False, grasp: Grasp | None = None
     ) -> None:
-        self._task, self._never_close, self.grasp = task, never_close, grasp or Grasp()
         del model, data
+        self._task, self._never_close, self.grasp = task, never_close, grasp or Grasp()
         self._habits = Habits()
         self._start()
 
@@ -87,30 +103,26 @@ class PlushExpert:
         self._start()
 
     def _start(self) -> None:
-        self.phase, self._since = "above", 0.0
+        self.phase, self._since, self._yaw = "above", 0.0, 0.0
         self._clock: float | None = None
-        self._yaw: float | None = None
-        self._lift_from = 0.0
+        self._anchor = np.zeros(2)
 
     def goal(self, T_base_ee: F64, hand: F64, t_s: float) -> Goal:
         """Plan the next goal from the state of toy and hand."""
-        if self._clock is None or t_s < self._clock or t_s - self._clock > 0.5:
-            self._resume(T_base_ee, hand, t_s)
+        fresh = self._clock is None or t_s < self._clock or t_s - self._clock > 0.5
         self._clock = t_s
-        self._hand_yaw = float(np.arctan2(T_base_ee[1, 2], T_base_ee[0, 2]))
-        waist, yaw = self._waist()
-        rotation = self.rotation(yaw)
         centre = T_base_ee[:3, :3] @ np.array(self.grasp.centre_m) + T_base_ee[:3, 3]
-        self._advance(centre, waist, hand, t_s, T_base_ee[:3, :3], rotation)
-        target = waist.copy()
-        target[2] = self._height(t_s)
-        if self.phase in ("close", "lift"):
-            target[:2] = self._anchor
-        closed = self.phase in ("close", "lift") and not self._never_close
-        speed = self._habits.tempo * (0.6 if self.phase == "lift" else 1.0)
-        if self.phase == "slide":
-            target[2] = max(target[2], self.grasp.height_m + ABOVE_M * 0.7)
-        return Goal(from_parts(rotation, target - rotation @ np.array(self.grasp.centre_m)), (CLOSED if closed else OPEN).copy(), self.phase, speed)
+        turn_from = float(np.arctan2(T_base_ee[1, 2], T_base_ee[0, 2])) if fresh or self.phase == "above" else None
+        waist = self._waist(turn_from)
+        rotation = self.rotation(self._yaw + self._habits.yaw_rad)
+        turned = float(np.linalg.norm(rotvec(rotation @ T_base_ee[:3, :3].T)))
+        view = _View(centre, waist, hand, turned, t_s)
+        if fresh:
+            self._resume(view)
+        getattr(self, f"_{self.phase}")(view)
+        target, closed, speed = self._target(view)
+        motors = CLOSED if closed and not self._never_close else OPEN
+        return Goal(from_parts(rotation, target - rotation @ np.array(self.grasp.centre_m)), motors.copy(), self.phase, speed)
 
     def rotation(self, yaw: float) -> F64:
         """Palm orientation (3, 3): fingers towards ``yaw`` and steeply down, palm facing back and down."""
@@ -119,61 +131,84 @@ class PlushExpert:
         x = np.array([-np.cos(yaw) * np.sin(pitch), -np.sin(yaw) * np.sin(pitch), -np.cos(pitch)])
         return np.stack([x, np.cross(z, x), z], axis=1)
 
-    def _waist(self) -> tuple[F64, float]:
-        """Where to close the hand (3,) [m] and the direction of the fingers [rad], across the waist."""
+    def _waist(self, turn_from: float | None) -> F64:
+        """Where to close the hand (3,) [m]; from a yaw of the hand, also choose on which side of the toy the fingers go down."""
         pose = self._task.toy_pose()
-        along = np.array([pose[0, 0], pose[1, 0]])
-        along /= max(float(np.linalg.norm(along)), 1e-9)
+        along = pose[:2, 0] / max(float(np.linalg.norm(pose[:2, 0])), 1e-9)
         across = np.array([-along[1], along[0]])
-        yaw = float(np.arctan2(across[1], across[0]))
-        if self._yaw is None or self.phase == "above":
-            options = [_wrap(yaw), _wrap(yaw + np.pi)]
-            self._yaw = min(options, key=self._turning_cost)
+        if turn_from is not None:
+            yaw = float(np.arctan2(across[1], across[0]))
+            self._yaw = min((_wrap(yaw), _wrap(yaw + np.pi)), key=lambda value: _turning_cost(value, turn_from))
         offset = self._habits.offset_m
-        waist = pose[:2, 3] + along * (self.grasp.waist_m + offset[0]) + across * offset[1]
-        return np.array([waist[0], waist[1], pose[2, 3]]), self._yaw + self._habits.yaw_rad
+        level = pose[:2, 3] + along * (self.grasp.waist_m + offset[0]) + across * offset[1]
+        return np.array([level[0], level[1], pose[2, 3]])
 
-    def _turning_cost(self, yaw: float) -> float:
-        """How far the hand would have to turn [rad]; beyond ``MAX_YAW_RAD`` the wrist cannot follow."""
-        return abs(_wrap(yaw - self._hand_yaw)) + 10.0 * max(0.0, abs(yaw) - MAX_YAW_RAD)
+    def _go(self, phase: str, view: _View) -> None:
+        self.phase, self._since = phase, view.t_s
+        self._anchor = view.centre[:2].copy() if phase == "lift" else view.waist[:2].copy()
 
-    def _go(self, phase: str, t_s: float) -> None:
-        self.phase, self._since = phase, t_s
+    def _holds(self, view: _View) -> bool:
+        """Whether the fingers are bent and the toy is in them."""
+        return float(view.hand[FLEXION].mean()) > 0.5 and float(np.linalg.norm(view.waist - view.centre)) < LOST_M
 
-    def _resume(self, T_base_ee: F64, hand: F64, t_s: float) -> None:
-        """Look where we are: holding the toy already, or start from above."""
-        self._yaw = None
-        self._anchor = np.zeros(2)
-        del T_base_ee, hand
-        self._go("above", t_s)
+    def _resume(self, view: _View) -> None:
+        """Look where we are: holding the toy, half way through a grasp, or somewhere else."""
+        if self._holds(view) and self._task.lowest_point() > 0.0035:
+            self._go("lift", view)
+        elif self._holds(view) and view.beside_m < 0.05 and view.centre[2] < self.grasp.height_m + 0.03:
+            self._go("close", view)
+        else:
+            self._go("above", view)
 
-    def _height(self, t_s: float) -> float:
-        low = self.grasp.height_m
+    def _above(self, view: _View) -> None:
+        opened = float(np.abs(view.hand - OPEN).max()) < 0.3
+        if opened and view.beside_m < NEAR_M and view.turned_rad < NEAR_RAD:
+            self._go("descend", view)
+
+    def _descend(self, view: _View) -> None:
+        if view.beside_m > 0.045:
+            self._go("above", view)
+        elif view.centre[2] < self.grasp.height_m + 0.012:
+            self._go("close", view)
+
+    def _close(self, view: _View) -> None:
+        if view.t_s - self._since > CLOSE_S:
+            self._go("lift", view)
+
+    def _lift(self, view: _View) -> None:
+        raised = view.centre[2] > self.grasp.height_m + 0.07
+        if raised and (not self._holds(view) or self._never_close) and self._task.lowest_point() < 0.004:
+            self._go("above", view)
+
+    def _target(self, view: _View) -> tuple[F64, bool, float]:
+        """Grasp centre to move to (3,) [m], whether the hand is closed, and the speed."""
+        low, tempo = self.grasp.height_m, self._habits.tempo
         if self.phase == "above":
-            return low + ABOVE_M
-        if self.phase == "lift":
-            return low + LIFT_M
-        del t_s
-        return low
-
-    def _advance(self, centre: F64, waist: F64, hand: F64, t_s: float, turned: F64, wanted: F64) -> None:
-        beside = float(np.linalg.norm(centre[:2] - waist[:2]))
-        angle = float(np.arccos(np.clip((np.trace(wanted.T @ turned) - 1) / 2, -1, 1)))
-        is_open = float(np.abs(hand - OPEN)[list(FLEXION)].max()) < 0.25
-        if self.phase == "above" and is_open and beside < NEAR_M and angle < NEAR_RAD and centre[2] < self.grasp.height_m + ABOVE_M + 0.04:
-            self._go("descend", t_s)
+            return self._approach(view), False, tempo
         if self.phase == "descend":
-            if beside > 0.05:
-                self._go("above", t_s)
-            elif centre[2] < self.grasp.height_m + 0.012:
-                self._anchor = waist[:2].copy()
-                self._go("close", t_s)
-        if self.phase == "close" and t_s - self._since > CLOSE_S:
-            self._go("lift", t_s)
-        if self.phase == "lift" and t_s - self._since > 1.2 and self._task.lowest_point() < 0.004 and centre[2] > self.grasp.height_m + 0.08:
-            self._yaw = None
-            self._go("above", t_s)
+            return np.array([view.waist[0], view.waist[1], low]), False, tempo
+        if self.phase == "close":
+            return np.array([self._anchor[0], self._anchor[1], low]), True, tempo
+        return np.array([self._anchor[0], self._anchor[1], low + LIFT_M]), True, 0.6 * tempo
+
+    def _approach(self, view: _View) -> F64:
+        """Point over the waist; from low down, rise as much as the way across needs and no more."""
+        top = self.grasp.height_m + ABOVE_M
+        heading = np.array([np.cos(self._yaw), np.sin(self._yaw)])
+        beyond = float(heading @ (view.waist[:2] - view.centre[:2]))
+        opened = float(np.abs(view.hand - OPEN).max()) < 0.3
+        if opened and view.turned_rad < 2 * NEAR_RAD and -0.12 < beyond < NEAR_M and view.centre[2] < self.grasp.height_m + 0.03:
+            return np.array([view.waist[0], view.waist[1], self.grasp.height_m])
+        height = max(view.centre[2], self.grasp.height_m) - self.grasp.height_m
+        share = min(1.0, (height / (0.8 * ABOVE_M)) ** 2) if view.beside_m > NEAR_M else 1.0
+        level = view.centre[:2] + share * (view.waist[:2] - view.centre[:2])
+        return np.array([level[0], level[1], top])
 
 
 def _wrap(angle: float) -> float:
     return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def _turning_cost(yaw: float, turn_from: float) -> float:
+    """How far the hand would have to turn [rad], with a penalty on what the wrist cannot do."""
+    return abs(_wrap(yaw - turn_from)) + 10.0 * max(0.0, abs(yaw) - MAX_YAW_RAD)
