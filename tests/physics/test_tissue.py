@@ -216,6 +216,7 @@ def test_options_choose_the_scene(twin: Twin) -> None:
     assert [metrics[name] for name in ("pack_x_m", "pack_y_m", "pack_yaw_rad")] == pytest.approx([0.55, -0.03, -1.0])
     local = twin.task.pack.to_pack(twin.model, twin.task.cloth.positions(twin.data))
     assert np.allclose(local, load_bank()[0][5], atol=1e-6)
+    assert np.array_equal(twin.data.qpos[twin.task.pack.qpos], load_bank()[1][5])
 
 
 @pytest.mark.parametrize("bad", [{"timestep_s": 0.004}, {"pack_x_m": (0.2, 0.9)}, {"holding_force_n": (3.0, 1.0)}])

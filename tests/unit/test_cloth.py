@@ -22,6 +22,8 @@ def test_triangles_cover_the_sheet_once() -> None:
     flat, faces = grid(CONFIG), triangles(CONFIG)
     a, b = flat[faces[:, 1]] - flat[faces[:, 0]], flat[faces[:, 2]] - flat[faces[:, 0]]
     signed = 0.5 * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
+    directed = {(int(a), int(b)) for face in faces for a, b in zip(face, np.roll(face, -1), strict=True)}
+    assert len(directed) == 3 * len(faces)  # no edge twice in the same direction: no overlap
     assert (signed > 0).all()  # one orientation: no triangle is folded over
     assert signed.sum() == pytest.approx(CONFIG.width_m * CONFIG.length_m)
 
@@ -29,11 +31,11 @@ def test_triangles_cover_the_sheet_once() -> None:
 def test_sampling_reproduces_linear_functions_and_weighs_area_evenly() -> None:
     matrix = sampling_matrix(CONFIG, 4)
     assert np.allclose(matrix.sum(axis=1), 1.0)
-    samples = matrix @ grid(CONFIG)
-    share_of_lower_half = np.mean(samples[:, 1] < CONFIG.length_m / 2)
-    assert share_of_lower_half == pytest.approx(0.5)
-    assert np.ptp(samples[:, 0]) < CONFIG.width_m
-    assert np.allclose(samples.mean(axis=0), [0.0, CONFIG.length_m / 2])
+    samples = (matrix @ grid(CONFIG)).reshape((CONFIG.rows - 1) * 4, (CONFIG.columns - 1) * 4, 2)
+    assert np.ptp(samples[..., 1], axis=1).max() < 1e-12  # a row of samples lies at one height ...
+    assert np.allclose(np.diff(samples[:, 0, 1]), CONFIG.length_m / 16)  # ... and rows and columns are evenly spaced
+    assert np.allclose(np.diff(samples[0, :, 0]), CONFIG.width_m / 12)
+    assert np.allclose(samples.mean(axis=(0, 1)), [0.0, CONFIG.length_m / 2])
 
 
 def test_place_and_positions_are_inverse_and_touch_nothing_else() -> None:
