@@ -39,7 +39,7 @@ class PlushConfig:
         timestep_s: physics step: 5 ms (default) or 2.5 ms.
         randomise_physics: draw mass, stiffness and friction anew at every reset.
         mass_scale: range of the factor on the toy's 150 g.
-        stiffness_scale: range of the factor on its Young's modulus of 8 kPa.
+        stiffness_scale: range of the factor on its Young's modulus of 20 kPa.
         friction_scale: range of the factor on its friction coefficient of 1.
     """
 
@@ -74,7 +74,7 @@ def _toy_xml() -> str:
         f'cellcount="2 1 1" mass="{MASS_KG}" radius="{RADIUS_M}" point="{numbers}" '
         f'element="{" ".join(map(str, tets.ravel()))}" texcoord="{spots}">'
         f'<contact condim="3" friction="1 0.005 0.0001" solref="0.01 1" contype="{SOFT}" conaffinity="{OBJECT}" selfcollide="none" '
-        'priority="1"/><elasticity young="8e3" poisson="0.2" damping="0.02"/></flexcomp></worldbody></mujoco>'
+        'priority="1"/><elasticity young="2e4" poisson="0.2" damping="0.05"/></flexcomp></worldbody></mujoco>'
     )
 
 

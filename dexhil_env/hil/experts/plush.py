@@ -40,10 +40,10 @@ class Grasp:
 
 
 OPEN = fingers(0.05, 0.18, 0.05, (1.1, 0.0, 0.0))
-CLOSED = fingers(1.25, 1.25, 0.05, (1.15, 1.0, 0.9))
+CLOSED = fingers(1.15, 1.1, 0.05, (1.15, 0.85, 0.75))
 ABOVE_M, LIFT_M = 0.10, 0.18
 """Clearance over the grasp height when travelling, and height of the lift [m]."""
-CLOSE_S = 0.75
+CLOSE_S = 0.7
 NEAR_M, NEAR_RAD = 0.015, 0.15
 """Beside the waist and turned away by less than this, the hand may go down."""
 MAX_YAW_RAD = 1.8
