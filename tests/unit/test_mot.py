@@ -170,3 +170,12 @@ def test_impossible_configurations_are_refused(change):
         replace(SMALL, **change)
     with pytest.raises(ConfigError, match="colour"):
         VLAConfig.from_dict({"colour": 1})
+
+
+def test_an_instruction_acts_the_same_beside_a_longer_one():
+    torch.manual_seed(0)
+    model = VLAModel(SMALL).eval()
+    short = forward(model, texts=["Pull"] * 8)[0]
+    beside = forward(model, texts=["Pull"] * 7 + ["Grab that yellow plushie now"])[0]
+    assert torch.allclose(short[:7], beside[:7], atol=1e-5)
+    assert not torch.allclose(short[7], beside[7], atol=1e-4)

@@ -134,3 +134,16 @@ def test_impossible_settings_are_refused(data, tmp_path):
             replace(FAST, **change)
     with pytest.raises(ConfigError, match="cameras"):
         train(replace(CONFIG, cameras=("front",)), data, FAST, tmp_path)
+
+
+def test_every_step_and_seed_draws_its_own_noise(data, tmp_path, monkeypatch):
+    seeds, forward = [], trainer.VLAPolicy.forward
+
+    def spy(self, batch, reduction="mean", generator=None):
+        seeds.append(generator.initial_seed())
+        return forward(self, batch, reduction, generator)
+
+    monkeypatch.setattr(trainer.VLAPolicy, "forward", spy)
+    for seed in (0, 1):
+        train(CONFIG, data, replace(FAST, seed=seed, save_every=0), tmp_path / str(seed))
+    assert len(set(seeds)) == len(seeds) == 2 * FAST.steps
