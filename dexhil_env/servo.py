@@ -69,7 +69,7 @@ class _Limb:
     def goal(self, commanded: F64, command: F64 | None, stamp_ns: int, policy_goal: F64) -> F64:
         if command is not None:
             if not self.human or stamp_ns != self.stamp_ns:
-                self.aim(commanded, command, self._command_ticks)
+                self.aim(self._goal if self.human else commanded, command, self._command_ticks)
             self.human, self.blend_left, self.stamp_ns = True, 0, stamp_ns
             self._elapsed = min(self._elapsed + 1, self._duration)
             return self._start + (self._goal - self._start) * (self._elapsed / self._duration)
@@ -131,11 +131,19 @@ class ServoMux:
         self.limiter.reset(position)
         for limb in self._limbs:
             limb.reset()
-        self.begin(self.limiter.position)
+        self._action = self.limiter.position.copy()
+        self.begin(self._action)
 
     def begin(self, action: F64) -> None:
-        """Start a control period with the policy's target (19,) [rad]; reached linearly at its end."""
-        self._start, self._action, self._tick = self.limiter.position.copy(), np.asarray(action, dtype=float), 0
+        """Start a control period with the policy's target (19,) [rad]; reached linearly at its end.
+
+        A limb that the policy drives goes on from the policy's last target, one that it gets back from where the person left it.
+        """
+        start = self.limiter.position.copy()
+        for limb in self._limbs:
+            if not limb.human and limb.blend_left == 0:
+                start[limb.part] = self._action[limb.part]
+        self._start, self._action, self._tick = start, np.array(action, dtype=float), 0
         self.report = PeriodReport(self.limiter.position.copy())
 
     def tick(self, t_s: float) -> F64:

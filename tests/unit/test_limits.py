@@ -38,13 +38,15 @@ def test_reaches_a_constant_goal_without_overshoot():
     assert (path <= goal + 1e-9).all()
 
 
-def test_a_feasible_goal_passes_within_one_tick():
-    t = np.arange(400) * DT
-    swing = 0.2 * (1 - np.cos(2 * np.pi * 0.5 * t))
-    goals = np.clip(robot.HOME + swing[:, None] * np.array([1.0] * 7 + [0.3] * 12), robot.LOW, robot.HIGH)
-    path = run(goals)[1:]
-    speed = np.abs(np.diff(goals, axis=0)).max()
-    assert np.abs(path - goals).max() < 1.5 * speed
+def test_follows_a_moving_goal_by_the_braking_distance_and_does_not_overshoot_when_it_stops():
+    speed = np.concatenate([np.full(7, 0.5), np.full(12, 0.2)])
+    ramp = robot.HOME + np.outer(np.arange(1, 201) * DT, speed)
+    ramp = np.clip(ramp, robot.LOW, robot.HIGH)
+    path = run([*ramp, *([ramp[-1]] * 100)])
+    lag = (ramp[150] - path[151])[:7]
+    assert lag == pytest.approx(0.5**2 / (2 * 10) - 0.5 * DT / 2, abs=1e-4)
+    assert (path <= ramp[-1] + 1e-9).all()
+    assert np.allclose(path[-1], ramp[-1], atol=1e-6)
 
 
 def test_equals_the_closed_form_time_to_move():
