@@ -103,9 +103,9 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         Raises:
             ActionError: wrong shape or type, not finite, or outside the joint ranges.
         """
-        wanted = self._checked(action)
         if self._ended:
             raise ActionError("step() was called on an episode that is over (or was never started); call reset() first")
+        wanted = self._checked(action)
         self.servo.begin(wanted)
         self.backend.run(self.servo, self.servo.control_ticks)
         if self.realtime:

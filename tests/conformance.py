@@ -1,7 +1,8 @@
 """What every registered environment must do, simulated or emulated; parametrised over all ids by tests/physics/test_conformance.py."""
 
-import gymnasium as gym
 import numpy as np
+
+from dexhil_env.registration import make_env
 
 INFO_KEYS = {
     "instruction", "is_success", "is_failure", "progress", "applied_action", "policy_action", "is_intervention", "intervention_source",
@@ -68,4 +69,4 @@ def no_shared_memory(rows):
 
 
 def make_randomised(env_id, **kwargs):
-    return gym.make(env_id, randomise_physics=True, randomise_visuals=True, **kwargs)
+    return make_env(env_id, randomise_physics=True, randomise_visuals=True, **kwargs)

@@ -10,6 +10,7 @@ from dexhil_env import robot
 from dexhil_env.gl import render_error
 from dexhil_env.errors import ConfigError, SimulationError
 from dexhil_env.servo import ServoMux
+from dexhil_env.sim.randomise import Looks, LooksConfig
 from dexhil_env.sim.render import renderer_for
 from dexhil_env.sim.scene import SceneConfig, build_model
 from dexhil_env.sim.task import SimTask
@@ -26,10 +27,12 @@ class PhysicsState:
     Attributes:
         integration: ``mjSTATE_INTEGRATION`` vector.
         task: the task's state outside of ``mjData``.
+        looks: colours, lights and cameras.
     """
 
     integration: F64
     task: F64
+    looks: F64
 
 
 class SimBackend:
@@ -40,9 +43,17 @@ class SimBackend:
         cameras: names of the cameras to render.
         image_size: square image size [px].
         scene: mount, cameras, skin.
+        looks: how the looks vary between episodes; None keeps them.
     """
 
-    def __init__(self, task: SimTask, cameras: tuple[str, ...] = (), image_size: int = 128, scene: SceneConfig | None = None) -> None:
+    def __init__(
+        self,
+        task: SimTask,
+        cameras: tuple[str, ...] = (),
+        image_size: int = 128,
+        scene: SceneConfig | None = None,
+        looks: LooksConfig | None = None,
+    ) -> None:
         self.task, self.cameras, self.image_size = task, cameras, image_size
         self.scene = scene or SceneConfig()
         self.model = build_model(task, self.scene)
@@ -54,6 +65,7 @@ class SimBackend:
         self._substeps = round(robot.SERVO_PERIOD_S / self.model.opt.timestep)
         if abs(self._substeps * self.model.opt.timestep - robot.SERVO_PERIOD_S) > 1e-9:
             raise ConfigError(f"the physics step must divide {robot.SERVO_PERIOD_S} s; got {self.model.opt.timestep} s")
+        self._looks = Looks(self.model, looks)
         self._viewer: Any = None
         self._find_indices()
         task.bind(self.model, self.data)
@@ -75,8 +87,9 @@ class SimBackend:
             body = model.body(f"r_f_link{finger + 1}_4").id
             self._finger_of_geom[:-1][model.geom_bodyid == body] = finger
 
-    def reset(self, rng: np.random.Generator) -> None:  # noqa: ARG002  (the home pose is not random)
-        """Put the robot at rest at its home pose; the task lays its objects afterwards."""
+    def reset(self, rng: np.random.Generator) -> None:
+        """Put the robot at rest at its home pose and draw the looks; the task lays its objects afterwards."""
+        self._looks.draw(rng)
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[self._arm_qpos] = robot.ARM_HOME
         self.data.qpos[self._joint_qpos] = robot.coupling_matrix() @ robot.HAND_HOME
@@ -153,10 +166,11 @@ class SimBackend:
         kind = int(mujoco.mjtState.mjSTATE_INTEGRATION)
         vector = np.empty(mujoco.mj_stateSize(self.model, kind))
         mujoco.mj_getState(self.model, self.data, vector, kind)
-        return PhysicsState(vector, np.array(self.task.extra_state(), dtype=float))
+        return PhysicsState(vector, np.array(self.task.extra_state(), dtype=float), self._looks.state())
 
     def restore_state(self, state: PhysicsState) -> None:
         """Go back to a saved state; continues bit for bit."""
+        self._looks.restore(state.looks)
         self.task.set_extra_state(state.task)
         mujoco.mj_setState(self.model, self.data, state.integration, int(mujoco.mjtState.mjSTATE_INTEGRATION))
         mujoco.mj_forward(self.model, self.data)

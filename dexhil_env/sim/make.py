@@ -8,6 +8,7 @@ from dexhil_env.env import DexHiLEnv, RenderMode, RewardType
 from dexhil_env.errors import ConfigError
 from dexhil_env.sim.backend import SimBackend
 from dexhil_env.sim.plush import PlushConfig, PlushTask
+from dexhil_env.sim.randomise import LooksConfig
 from dexhil_env.sim.scene import SceneConfig
 from dexhil_env.sim.task import SimTask
 from dexhil_env.sim.tissue import TissueConfig, TissueTask
@@ -23,6 +24,7 @@ def make_sim_env(
     reward_type: RewardType = "sparse",
     render_mode: RenderMode | None = None,
     scene: SceneConfig | None = None,
+    randomise_visuals: bool | LooksConfig = False,
     **task_options: Any,
 ) -> DexHiLEnv:
     """Make a twin environment.
@@ -35,7 +37,8 @@ def make_sim_env(
         reward_type: ``"sparse"`` or ``"dense"``.
         render_mode: ``"rgb_array"``, ``"human"`` or None.
         scene: mount, cameras and skin.
-        **task_options: fields of the task's config (``PlushConfig``, ``TissueConfig``), for example ``randomise_mass=True``.
+        randomise_visuals: vary lights, colours and cameras between episodes, as much as ``LooksConfig`` says.
+        **task_options: fields of the task's config (``PlushConfig``, ``TissueConfig``), for example ``randomise_physics=True``.
 
     Raises:
         ConfigError: an argument is not allowed.
@@ -50,5 +53,6 @@ def make_sim_env(
     if unknown:
         raise ConfigError(f"unknown option {sorted(unknown)} for task {task!r}; allowed: {sorted(allowed)}")
     sim_task = make_task(config_type(**task_options))
-    backend = SimBackend(sim_task, tuple(cameras), image_size, scene)
+    looks = LooksConfig() if randomise_visuals is True else randomise_visuals or None
+    backend = SimBackend(sim_task, tuple(cameras), image_size, scene, looks)
     return DexHiLEnv(backend, sim_task, reward_type, render_mode, realtime)
