@@ -43,7 +43,8 @@ OPEN = fingers(0.05, 0.18, 0.05, (1.1, 0.0, 0.0))
 CLOSED = fingers(1.15, 1.1, 0.05, (1.15, 0.85, 0.75))
 ABOVE_M, LIFT_M = 0.10, 0.18
 """Clearance over the grasp height when travelling, and height of the lift [m]."""
-CLOSE_S = 0.7
+CLOSE_S, THUMB_LEAD_S = 0.85, 0.2
+"""Time to close; the thumb goes first, behind the toy, so that the fingers cannot push it out [s]."""
 NEAR_M, NEAR_RAD = 0.015, 0.15
 """Beside the waist and turned away by less than this, the hand may go down."""
 MAX_YAW_RAD = 1.8
@@ -121,8 +122,10 @@ class PlushExpert:
             self._resume(view)
         getattr(self, f"_{self.phase}")(view)
         target, closed, speed = self._target(view)
-        motors = CLOSED if closed and not self._never_close else OPEN
-        return Goal(from_parts(rotation, target - rotation @ np.array(self.grasp.centre_m)), motors.copy(), self.phase, speed)
+        motors = (CLOSED if closed and not self._never_close else OPEN).copy()
+        if self.phase == "close" and t_s - self._since < THUMB_LEAD_S:
+            motors[3:] = np.minimum(np.maximum(hand[3:], OPEN[3:]), CLOSED[3:])
+        return Goal(from_parts(rotation, target - rotation @ np.array(self.grasp.centre_m)), motors, self.phase, speed)
 
     def rotation(self, yaw: float) -> F64:
         """Palm orientation (3, 3): fingers towards ``yaw`` and steeply down, palm facing back and down."""
