@@ -1,0 +1,4 @@
+# pyarrow carries no types; everything is Any, said once here.
+from typing import Any
+
+def __getattr__(name: str) -> Any: ...
