@@ -1,0 +1,33 @@
+"""Draw both tasks as the expert does them, front and wrist view: the picture in the README (`--out docs/media/hero.png`)."""
+
+import argparse
+
+import imageio.v3 as iio
+import numpy as np
+
+from agents.rollouts import Job, Runner
+from dexhil_env.registration import ENV_IDS
+from dexhil_env.sim.scene import SceneConfig
+
+
+def strip(env_id: str, seed: int, moments: tuple[float, ...], height: int) -> np.ndarray:
+    runner = Runner(Job(env_id, "expert", env_kwargs={"cameras": (), "scene": SceneConfig(offsamples=4)}))
+    backend = runner.env.unwrapped.backend
+    frames = []
+    runner.run(seed, lambda info: frames.append((backend.picture("front", height, height * 4 // 3), backend.picture("wrist", height, height))))
+    chosen = [frames[round(moment * (len(frames) - 1))] for moment in moments]
+    return np.concatenate([np.concatenate(pair, axis=1) for pair in chosen], axis=1)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", default="scenes.png")
+    parser.add_argument("--height", type=int, default=300)
+    options = parser.parse_args(arguments)
+    rows = [strip(env_id, seed, (0.55, 1.0), options.height) for env_id, seed in zip(ENV_IDS, (3, 12), strict=True)]
+    iio.imwrite(options.out, np.concatenate(rows, axis=0))
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()
