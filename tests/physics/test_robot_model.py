@@ -118,7 +118,7 @@ def test_one_motor_moves_its_joints_in_the_ratio_of_the_hand(model):
     np.testing.assert_allclose(joints, robot.coupling_matrix() @ reached, atol=0.005)
 
 
-@pytest.mark.parametrize("arm", [robot.ARM_HOME, robot.ARM_HOME + [0.4, 0.7, -0.3, 0.3, 0.2, -0.4, 0.5]])
+@pytest.mark.parametrize("arm", [robot.ARM_HOME, np.add(robot.ARM_HOME, [0.4, 0.7, -0.3, 0.3, 0.2, -0.4, 0.5])])
 def test_gravity_is_compensated(model, arm):
     def static_error(scene):
         data = posed(scene, arm)
@@ -140,7 +140,7 @@ def test_fingers_meet_thumb_and_table_but_not_each_other(model):
     names = {frozenset((model.geom(int(a)).name.split("_")[0], model.geom(int(b)).name.split("_")[0])) for a, b in data.contact.geom}
     assert any("thumb" in pair for pair in names)
     assert all("thumb" in pair for pair in names)
-    low = posed(model, arm=robot.ARM_HOME + [0, 0.75, 0, 0, 0, 0, 0])
+    low = posed(model, arm=np.add(robot.ARM_HOME, [0, 0.75, 0, 0, 0, 0, 0]))
     touched = {model.geom(int(g)).name for pair in low.contact.geom for g in pair}
     assert "table" in touched
     assert any("distal" in name for name in touched)
