@@ -108,5 +108,3 @@ class StoreView:
 def up_to_round(store: EpisodeStore, last_round: int) -> StoreView:
     """Show the episodes of rounds 0 to ``last_round``."""
     return StoreView(store, [i for i in range(len(store)) if store.facts(i)["round"] <= last_round])
-
-

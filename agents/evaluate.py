@@ -76,7 +76,8 @@ class EvalResult:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             names = ("env_id", "policy", "seeds", "success", "steps", "failures", "eval_s", "settings")
-            return cls(**{name: tuple(content[name]) if isinstance(content[name], list) else content[name] for name in names})
+            values: dict[str, Any] = {name: tuple(content[name]) if isinstance(content[name], list) else content[name] for name in names}
+            return cls(**values)
         except (OSError, KeyError, ValueError) as error:
             raise DatasetError(f"{path} is not an evaluation written by `dexhil eval --json`: {error}") from error
 

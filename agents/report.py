@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,10 @@ def read_run(folder: str | Path) -> RunData:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     found = [path.name for path in folder.iterdir() if path.name.startswith(("round-", "control-"))]
     names = sorted(found, key=lambda name: (int(name.split("-")[1]), name.startswith("control")))
-    results = {name: {path.stem.removeprefix("eval-"): EvalResult.load(path) for path in sorted((folder / name).glob("eval-*.json"))} for name in names}
+    results = {
+        name: {path.stem.removeprefix("eval-"): EvalResult.load(path) for path in sorted((folder / name).glob("eval-*.json"))}
+        for name in names
+    }
     losses: dict[str, list[dict[str, Any]]] = {}
     for name in names:
         path = folder / name / "train" / "metrics.jsonl"
@@ -77,8 +81,12 @@ def write_report(folder: str | Path, videos: int = 2) -> Path:
     target = run.folder / "report"
     clips = film_run(run.folder, run.config, run.names, run.results, target / "videos", videos) if videos else []
     page = _page(run, clips)
-    write_whole(target / "index.html", lambda path: path.write_text(page, encoding="utf-8") and None)
+    write_whole(target / "index.html", lambda path: _write_text(path, page))
     return target / "index.html"
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _page(run: RunData, clips: Sequence[Clip]) -> str:
@@ -174,10 +182,13 @@ def _videos(clips: Sequence[Clip]) -> str:
     cards: list[str] = []
     for clip in clips:
         strip = "".join(
-            f'<i style="left:{100 * start:.2f}%;width:{100 * (end - start):.2f}%;background:{colour}"></i>' for start, end, colour in clip.spans
+            f'<i style="left:{100 * start:.2f}%;width:{100 * (end - start):.2f}%;background:{colour}"></i>'
+            for start, end, colour in clip.spans
         )
         media = f'<video controls muted loop playsinline preload="metadata" src="videos/{escape(clip.path.name)}"></video>'
-        cards.append(f'<figure class="clip">{media}<div class="strip">{strip}</div><figcaption>{escape(clip.caption)}</figcaption></figure>')
+        cards.append(
+            f'<figure class="clip">{media}<div class="strip">{strip}</div><figcaption>{escape(clip.caption)}</figcaption></figure>'
+        )
     return f'<div class="clips">{"".join(cards)}</div>{_legend()}'
 
 
@@ -199,7 +210,14 @@ def _effort(run: RunData) -> str:
 def _effort_row(e: RoundEffort) -> list[str]:
     mean = f"{e.intervention_s / e.takeovers:.1f} s" if e.takeovers else ""
     minutes = [f"{seconds / 60:.1f} min" if seconds else "" for seconds in (e.demonstration_s, e.intervention_s, e.watching_s)]
-    return ["demonstrations" if e.round == 0 else str(e.round), str(e.episodes), str(e.corrected or ""), str(e.takeovers or ""), *minutes, mean]
+    return [
+        "demonstrations" if e.round == 0 else str(e.round),
+        str(e.episodes),
+        str(e.corrected or ""),
+        str(e.takeovers or ""),
+        *minutes,
+        mean,
+    ]
 
 
 def _takeovers(run: RunData) -> str:
@@ -244,7 +262,7 @@ def source_spans(episode: Episode) -> list[tuple[int, int, Source]]:
     """Stretches (first row, end row, source) that a person drove."""
     codes = episode.intervention_source
     edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-    return [(a, b, Source(int(codes[a]))) for a, b in zip(edges, edges[1:], strict=False) if codes[a] != Source.POLICY]
+    return [(a, b, Source(int(codes[a]))) for a, b in pairwise(edges) if codes[a] != Source.POLICY]
 
 
 def _losses(run: RunData) -> str:
@@ -255,7 +273,11 @@ def _losses(run: RunData) -> str:
         if not rows:
             continue
         start = offset if name.startswith("round") else offset - rows[-1]["step"]
-        lines.append(Series(_label(name), [start + row["step"] for row in rows], [row["loss/flow"] for row in rows], dashed=name.startswith("control")))
+        lines.append(
+            Series(
+                _label(name), [start + row["step"] for row in rows], [row["loss/flow"] for row in rows], dashed=name.startswith("control")
+            )
+        )
         offset = max(offset, start + rows[-1]["step"])
     if not lines:
         return ""

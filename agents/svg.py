@@ -90,7 +90,9 @@ def _draw(line: Series, colour: str, px: Callable[[float], float], py: Callable[
     dash = ' stroke-dasharray="6 4"' if line.dashed else ""
     parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2.2"{dash}/>')
     for x, low, high in zip(line.x, line.low, line.high, strict=False):
-        parts.append(f'<line x1="{px(x):.1f}" x2="{px(x):.1f}" y1="{py(low):.1f}" y2="{py(high):.1f}" stroke="{colour}" stroke-width="1.4"/>')
+        parts.append(
+            f'<line x1="{px(x):.1f}" x2="{px(x):.1f}" y1="{py(low):.1f}" y2="{py(high):.1f}" stroke="{colour}" stroke-width="1.4"/>'
+        )
     if len(line.x) <= 40:
         for i, (x, y) in enumerate(zip(line.x, line.y, strict=True)):
             bounds = f" [{_number(line.low[i])}, {_number(line.high[i])}]" if line.low else ""

@@ -20,4 +20,6 @@ def asset_path(*parts: str) -> Path:
         if path.exists():
             return path
     places = " or ".join(str(root) for root in _ROOTS)
-    raise AssetError(f"model file {'/'.join(parts)!r} not found in {places}; reinstall the dexhil package or check out the whole repository")
+    raise AssetError(
+        f"model file {'/'.join(parts)!r} not found in {places}; reinstall the dexhil package or check out the whole repository"
+    )

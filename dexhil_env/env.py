@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import gymnasium as gym
 import numpy as np
@@ -60,7 +60,7 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         self.reward_type, self.render_mode, self.realtime = reward_type, render_mode, realtime
         self.servo = ServoMux()
         self.action_space = action_space()
-        self.observation_space = observation_space(backend.cameras, backend.image_size)
+        self.observation_space = cast("gym.Space[Observation]", observation_space(backend.cameras, backend.image_size))
         self._rate = Rate(robot.CONTROL_PERIOD_S)
         self._ended = True
         self._interventions, self._was_human = 0, False
@@ -188,7 +188,7 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         if save is None:
             raise ConfigError("this robot cannot be saved: only the twin has a state that can be restored")
         counters = (self._ended, self._interventions, self._was_human)
-        return EnvState(save(), self._servo_memory(), copy.deepcopy(self.np_random.bit_generator.state), counters)
+        return EnvState(save(), self._servo_memory(), copy.deepcopy(dict(self.np_random.bit_generator.state)), counters)
 
     def restore_state(self, state: EnvState) -> Observation:
         """Go back to a saved state and return its observation."""

@@ -26,6 +26,7 @@ class EpisodeRecorder:
         self.task, self.round = task, round_index
         self._rows: list[dict[str, Any]] = []
         self._observation: Observation | None = None
+        self._handovers: list[dict[str, Any]] = []
 
     def start(self, observation: Observation, info: dict[str, Any]) -> None:
         """Begin a new episode with what ``reset`` returned; an unfinished one is dropped."""
@@ -67,22 +68,18 @@ class EpisodeRecorder:
         if not rows:
             raise DatasetError("there is nothing to finish: the episode has no steps")
         first: Observation = rows[0]["obs"]
-        kinds = {"reward": np.float32, "action": np.float32, "policy_action": np.float32}
+        kinds: dict[str, Any] = {"reward": np.float32, "action": np.float32, "policy_action": np.float32}
         kinds |= dict.fromkeys(("intervention", "handover", "done", "truncated", "success"), np.bool_)
-        columns = {key: np.array([row[key] for row in rows], kinds.get(key, np.int64)) for key in rows[0] if key != "obs"}
-        metrics = {
-            key: float(value) for key, value in self._info.items() if isinstance(value, float | np.floating) and key not in _METRIC_SKIP
-        }
-        extra = {"verdict": self._info["verdict"], "metrics": metrics, "handovers": list(self._handovers), **facts}
+        columns: dict[str, Any] = {key: np.array([row[key] for row in rows], kinds.get(key, np.int64)) for key in rows[0] if key != "obs"}
+        metrics = {key: float(value) for key, value in self._info.items() if isinstance(value, float) and key not in _METRIC_SKIP}
+        extra: dict[str, Any] = {"verdict": self._info["verdict"], "metrics": metrics, "handovers": list(self._handovers), **facts}
         self._observation = None
         return Episode(
             instruction=self._instruction,
             task=self.task,
             fps=round(1 / robot.CONTROL_PERIOD_S),
             state=np.array([np.concatenate([row["obs"][key] for key in STATE_KEYS]) for row in rows], np.float32),
-            images={
-                key.removeprefix("image_"): np.stack([row["obs"][key] for row in rows]) for key in first if key.startswith("image_")
-            },
+            images={key.removeprefix("image_"): np.stack([row["obs"][key] for row in rows]) for key in first if key.startswith("image_")},
             round=self.round,
             extra=extra,
             **columns,

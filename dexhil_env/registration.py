@@ -1,5 +1,8 @@
 """Environment ids. An id is task x robot; the version changes when physics, reset or success change."""
 
+# Gymnasium types register() only in part.
+# pyright: reportUnknownMemberType=false
+
 from typing import Any
 
 import gymnasium as gym

@@ -1,7 +1,7 @@
 """One episode from reset to its end: the inner loop, written once."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import gymnasium as gym
 import numpy as np
@@ -45,8 +45,8 @@ def run_episode(
         options: passed to ``env.reset``.
         see: called with the info of every step, for displays.
     """
-    assert isinstance(env.action_space, gym.spaces.Box)
-    low, high = env.action_space.low, env.action_space.high
+    space = cast("gym.spaces.Box[np.float32]", env.action_space)
+    low, high = space.low, space.high
     observation, info = env.reset(seed=seed, options=options)
     policy.reset(seed)
     recorder.start(observation, info)

@@ -57,7 +57,7 @@ class _Limb:
 
     def reset(self) -> None:
         self.human = False
-        self.stamp_ns = 0
+        self.stamp_ns: int = 0
         self.blend_left = 0
         self._start: F64 = np.zeros(0)
         self._goal: F64 = np.zeros(0)
@@ -111,7 +111,9 @@ class ServoMux:
     The label of a control period is the source of its last tick: the one that made ``applied``.
     """
 
-    def __init__(self, control_ticks: int = round(robot.CONTROL_PERIOD_S / robot.SERVO_PERIOD_S), period_s: float = robot.SERVO_PERIOD_S) -> None:
+    def __init__(
+        self, control_ticks: int = round(robot.CONTROL_PERIOD_S / robot.SERVO_PERIOD_S), period_s: float = robot.SERVO_PERIOD_S
+    ) -> None:
         self.limiter = Limiter(period_s=period_s)
         self.operator: CommandSource | None = None
         self.control_ticks, self.period_s = control_ticks, period_s

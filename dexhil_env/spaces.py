@@ -1,5 +1,7 @@
 """Observation and action spaces, equal for the twin and the robot."""
 
+from typing import cast
+
 import numpy as np
 from gymnasium import spaces
 
@@ -12,7 +14,7 @@ _VELOCITY_LIMIT = 50.0
 _RANGE_SLACK_RAD = 0.2
 
 
-def action_space() -> spaces.Box:
+def action_space() -> "spaces.Box[np.float32]":
     """(19,) float32 absolute joint-position targets [rad], bounds = joint ranges."""
     return spaces.Box(robot.LOW.astype(np.float32), robot.HIGH.astype(np.float32), dtype=np.float32)
 
@@ -47,7 +49,7 @@ def make_observation(state: RobotState, images: dict[str, U8], space: spaces.Dic
         if key.startswith("image_"):
             observation[key] = images[key.removeprefix("image_")]
         else:
-            assert isinstance(box, spaces.Box)
+            bounds = cast("spaces.Box[np.float32]", box)
             value = np.asarray(getattr(state, key), dtype=np.float32)
-            observation[key] = np.minimum(np.maximum(value, box.low), box.high)
+            observation[key] = np.minimum(np.maximum(value, bounds.low), bounds.high)
     return observation

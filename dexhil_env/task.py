@@ -12,7 +12,11 @@ class Task(Protocol):
 
     name: str
     instruction: str
-    metric_names: tuple[str, ...]
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of the metrics in :class:`Evaluation`."""
+        ...
 
     def reset(self, rng: np.random.Generator, options: dict[str, Any]) -> None:
         """Lay the scene; the robot is at home already."""

@@ -2,7 +2,6 @@
 
 import mujoco
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from dexhil_env.types import F64
 
@@ -53,4 +52,7 @@ def rotvec(rotation: F64) -> F64:
 
 def from_rotvec(vector: F64) -> F64:
     """(3, 3) rotation matrix of axis times angle (3,) [rad]."""
-    return Rotation.from_rotvec(vector).as_matrix()
+    angle = float(np.linalg.norm(vector))
+    quat = np.empty(4)
+    mujoco.mju_axisAngle2Quat(quat, vector / angle if angle else np.zeros(3), angle)
+    return quat_matrix(quat)

@@ -16,10 +16,11 @@ def main() -> None:
         # a policy of yours goes here; this one holds still, so the human soon has enough of it
         action = np.concatenate([observation["arm_joint_pos"], observation["hand_motor_pos"]])
         action = np.clip(action, env.action_space.low, env.action_space.high)
-        observation, reward, terminated, truncated, info = env.step(action)
+        observation, _, terminated, truncated, info = env.step(action)
         human += info["is_intervention"]
         over = terminated or truncated
-    print(f"success: {info['is_success']}, the person drove {human / 20:.1f} s, took over because of: {env.operator.facts()['first_alarm']}")
+    reason = env.operator.facts()["first_alarm"]
+    print(f"success: {info['is_success']}, the person drove {human / 20:.1f} s, took over because of: {reason}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What every registered environment must do, simulated or emulated; parametrised over all ids by tests/physics/test_conformance.py."""
 
+import itertools
+
 import numpy as np
 
 from dexhil_env.registration import make_env
@@ -65,7 +67,7 @@ def constant_elements(rows):
 
 
 def no_shared_memory(rows):
-    return not any(np.shares_memory(a[key], b[key]) for a, b in zip(rows, rows[1:], strict=False) for key in a)
+    return not any(np.shares_memory(a[key], b[key]) for a, b in itertools.pairwise(rows) for key in a)
 
 
 def make_randomised(env_id, **kwargs):

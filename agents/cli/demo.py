@@ -52,7 +52,9 @@ def demo(out: Path = Path("runs/demo"), task: Task = "plush", fresh: bool = Fals
     shipped = SHIPPED / task
     if not fresh and not out.exists() and shipped.exists():
         shutil.copytree(shipped, out)
-        console.print(f"[bold]1/6[/] {config.demos} demonstrations and the warm-up policy ship with the repository (--fresh makes them here)")
+        console.print(
+            f"[bold]1/6[/] {config.demos} demonstrations and the warm-up policy ship with the repository (--fresh makes them here)"
+        )
     else:
         console.print(f"[bold]1/6[/] recording {config.demos} demonstrations and training the warm-up policy")
     run = DaggerRun(config, out, workers or default_workers())
@@ -75,7 +77,9 @@ def demo(out: Path = Path("runs/demo"), task: Task = "plush", fresh: bool = Fals
         difference = f"{100 * pair.difference:+.0f} points [{100 * pair.low:+.0f}, {100 * pair.high:+.0f}]"
         table.add_row(task, *cells, difference, f"{pair.p_value:.2g}")
     console.print(table)
-    console.print(f"seeds {config.eval_seed} to {config.eval_seed + config.eval_episodes - 1}; {(time.monotonic() - started) / 60:.1f} minutes")
+    console.print(
+        f"seeds {config.eval_seed} to {config.eval_seed + config.eval_episodes - 1}; {(time.monotonic() - started) / 60:.1f} minutes"
+    )
     console.print(f"report: [link=file://{page.resolve()}]{page}[/link]  (open it in a browser)")
 
 

@@ -14,14 +14,14 @@ from dexhil_env.errors import RenderError
 from dexhil_env.gl import HINT
 
 PACKAGES = {
-    "mujoco": "4.0", "gymnasium": "1.2", "numpy": "2.0", "scipy": "1.13", "pyarrow": "17", "av": "14", "torch": "2.6",
-    "transformers": "5.0", "safetensors": "0.5", "stable-baselines3": "2.7", "lerobot-doctor": "0.2",
+    "mujoco": "4.0", "gymnasium": "1.2", "numpy": "2.0", "pyarrow": "17", "av": "14", "torch": "2.6",
+    "scipy": "1.13", "transformers": "5.0", "safetensors": "0.5", "stable-baselines3": "2.7", "lerobot-doctor": "0.2",
 }  # fmt: skip
-OPTIONAL = ("transformers", "stable-baselines3", "lerobot-doctor", "torch", "safetensors")
+OPTIONAL = ("scipy", "transformers", "stable-baselines3", "lerobot-doctor", "torch", "safetensors")
 _RENDER = (
     "import dexhil_env, mujoco, numpy as np\n"
     "from dexhil_env.sim.render import OffscreenRenderer\n"
-    "m = mujoco.MjModel.from_xml_string('<mujoco><worldbody><light pos=\"0 0 3\"/><camera name=\"c\" pos=\"0 0 2\"/>"
+    'm = mujoco.MjModel.from_xml_string(\'<mujoco><worldbody><light pos="0 0 3"/><camera name="c" pos="0 0 2"/>'
     '<geom size=".3"/></worldbody></mujoco>\')\n'
     "d = mujoco.MjData(m); mujoco.mj_forward(m, d)\n"
     "assert OffscreenRenderer(m, 64, 64).draw(m, d, 0).std() > 0\n"
@@ -41,14 +41,12 @@ def doctor() -> None:
 
 
 def _number(version: str) -> tuple[int, ...]:
-    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in version.split("+")[0].split(".")[:2])
+    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in version.split("+", maxsplit=1)[0].split(".")[:2])
 
 
 def _versions(table: Table) -> list[str]:
     problems: list[str] = []
-    table.add_row("Python", platform.python_version(), "ok" if sys.version_info >= (3, 11) else "too old")
-    if sys.version_info < (3, 11):
-        problems.append("Python must be 3.11 or newer")
+    table.add_row("Python", platform.python_version(), "ok")
     for name, least in PACKAGES.items():
         try:
             found = metadata.version(name)

@@ -1,7 +1,8 @@
 """``dexhil eval | report | play``: see how good a policy is."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
@@ -106,7 +107,7 @@ def play(
     print(f"{'success' if episode.is_success else 'no success'} after {len(episode) / episode.fps:.1f} s: {target}")
 
 
-def _play_in_window(env_id: str, policy: str, seed: int, kwargs: dict[str, object]) -> None:
+def _play_in_window(env_id: str, policy: str, seed: int, kwargs: Mapping[str, Any]) -> None:
     env = make_env(env_id, render_mode="human", realtime=True, **kwargs)
     actor = make_policy(policy, env)
     assert isinstance(env.unwrapped, DexHiLEnv)

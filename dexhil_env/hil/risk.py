@@ -179,9 +179,9 @@ class TissueRisk(_Common):
             self._lowest_closed, self._fraction_then = height, fraction
         if pinching and distance > rules.early_m and fraction < 0.5:
             return "closing before the wrist has arrived"
-        if self._lowest_closed is not None and height > self._lowest_closed + rules.empty_height_m:
-            if fraction < self._fraction_then + 0.05 and fraction < 0.5:
-                return "bad contact: missed the tissue's edge"
+        lifted = self._lowest_closed is not None and height > self._lowest_closed + rules.empty_height_m
+        if lifted and fraction < self._fraction_then + 0.05 and fraction < 0.5:
+            return "bad contact: missed the tissue's edge"
         return self.common(T_base_ee, t_s)
 
 

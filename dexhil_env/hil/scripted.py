@@ -130,7 +130,7 @@ class ScriptedOperator:
             self._env = env
             arm_map = ArmAnchor()
             self._person = _SimulatedPerson(make_expert(env), self.config.motion, self.config.hand_mismatch_rad, arm_map)
-            self._teleop = Teleop(ArmIK(env.backend.model), self._person, arm_map)  # pyright: ignore[reportAttributeAccessIssue]
+            self._teleop = Teleop(ArmIK(env.backend.model), self._person, arm_map)  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
             self._risk = self._custom_risk or make_risk_monitor(env)
         self._person.reset(rng)
         self._teleop.reset()

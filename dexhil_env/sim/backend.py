@@ -7,8 +7,8 @@ import mujoco
 import numpy as np
 
 from dexhil_env import robot
-from dexhil_env.gl import render_error
 from dexhil_env.errors import ConfigError, SimulationError
+from dexhil_env.gl import render_error
 from dexhil_env.servo import ServoMux
 from dexhil_env.sim.randomise import Looks, LooksConfig
 from dexhil_env.sim.render import renderer_for

@@ -17,8 +17,12 @@ class SimTask(Protocol):
 
     name: str
     instruction: str
-    metric_names: tuple[str, ...]
     timestep_s: float
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of the metrics in :class:`Evaluation`."""
+        ...
 
     def add_to(self, spec: mujoco.MjSpec) -> None:
         """Add objects and set the solver options that this task needs."""

@@ -51,8 +51,10 @@ def threaded(rng: np.random.Generator) -> F64:
     across, along = grid(CLOTH).T
     height = along - (CLOTH.length_m - protrusion)
     out = height > 0
-    x = np.where(out, height * np.sin(lean) + rest_shape(CLOTH)[:, 0], np.interp(-height, length, path[:, 0]))
-    z = np.where(out, top + height * np.cos(lean), np.interp(-height, length, path[:, 1]))
+    inside_x = np.asarray(np.interp(-height, length, path[:, 0]), dtype=np.float64)
+    inside_z = np.asarray(np.interp(-height, length, path[:, 1]), dtype=np.float64)
+    x: F64 = np.where(out, height * np.sin(lean) + rest_shape(CLOTH)[:, 0], inside_x)
+    z: F64 = np.where(out, top + height * np.cos(lean), inside_z)
     points = np.stack([x, across + rng.uniform(-0.005, 0.005), z], axis=1)
     return points + rng.normal(0.0, 5e-4, points.shape)
 

@@ -58,7 +58,7 @@ def texture_coordinates(points: F64) -> F64:
 def texture(size: int = 128) -> U8:
     """Paint the toy, (size, size, 3): yellow plush, cream belly and muzzle, dark eyes and nose. Rows run along y, columns along x."""
     axis = (np.arange(size) + 0.5) / size * 2 - 1
-    x, y = np.meshgrid(axis * _REACH_M[0], axis * _REACH_M[1])
+    x, y = axis[None, :] * _REACH_M[0], axis[:, None] * _REACH_M[1]
     image = np.full((size, size, 3), _YELLOW)
     image *= 1.0 + np.random.default_rng(0).normal(0.0, 0.02, (size, size, 1))
     for (cx, cy), (rx, ry), colour in _PATCHES:
@@ -85,7 +85,7 @@ def surface(tets: NDArray[np.integer]) -> NDArray[np.int64]:
     faces = np.concatenate([tets[:, list(skip)] for skip in itertools.combinations(range(4), 3)])
     ordered = np.sort(faces, axis=1)
     _, first, count = np.unique(ordered, axis=0, return_index=True, return_counts=True)
-    return faces[first[count == 1]]
+    return faces[first[count == 1]].astype(np.int64)
 
 
 @cache

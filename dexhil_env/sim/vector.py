@@ -1,5 +1,8 @@
 """Several twins in one process: physics in threads (MuJoCo releases Python's lock), one OpenGL context per thread."""
 
+# Gymnasium leaves the element type of its spaces open.
+# pyright: reportUnknownMemberType=false
+
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +20,7 @@ from dexhil_env.types import F32, Observation
 Bools = NDArray[np.bool_]
 
 
-class ThreadVectorEnv(gym.vector.VectorEnv[Observation, F32, Bools]):
+class ThreadVectorEnv(gym.vector.VectorEnv[Observation, F32, NDArray[Any]]):
     """A :class:`gymnasium.vector.VectorEnv` without worker processes.
 
     Against ``gymnasium.vector.AsyncVectorEnv`` it saves the copies between processes and an OpenGL context per environment.
@@ -33,7 +36,7 @@ class ThreadVectorEnv(gym.vector.VectorEnv[Observation, F32, Bools]):
     def __init__(self, env_id: str, num_envs: int, threads: int | None = None, **kwargs: Any) -> None:
         if num_envs < 1:
             raise ConfigError(f"num_envs must be at least 1; got {num_envs}")
-        self.envs = [make_env(env_id, **kwargs) for _ in range(num_envs)]
+        self.envs: list[gym.Env[Observation, F32]] = [make_env(env_id, **kwargs) for _ in range(num_envs)]
         self.num_envs = num_envs
         self.metadata = {**self.envs[0].metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
         self.single_observation_space, self.single_action_space = self.envs[0].observation_space, self.envs[0].action_space
@@ -47,7 +50,11 @@ class ThreadVectorEnv(gym.vector.VectorEnv[Observation, F32, Bools]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Reset all environments; one seed gives ``seed, seed + 1, ...``."""
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed or [None] * self.num_envs)
-        results = list(self._pool.map(lambda env, s: env.reset(seed=s, options=options), self.envs, seeds))
+
+        def reset_one(env: gym.Env[Observation, F32], seed: int | None) -> tuple[Observation, dict[str, Any]]:
+            return env.reset(seed=seed, options=options)
+
+        results = list(self._pool.map(reset_one, self.envs, seeds))
         self._over[:] = False
         return self._join([observation for observation, _ in results]), self._join_infos([info for _, info in results])
 

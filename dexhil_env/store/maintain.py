@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -257,7 +258,7 @@ def _compact_chunk(source: EpisodeStore, target: Path, chunk: int, episodes: ran
     for camera in source.layout.cameras:
         parts = [(source.path_of(i, camera), source.first_frame(i, camera), source.rows[i]["length"]) for i in episodes]
         join(target / VIDEO_PATH.format(video_key=f"observation.images.{camera}", **place), parts, source.layout.fps)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     start = 0
     for i in episodes:
         row = dict(source.rows[i]) | {"data/chunk_index": chunk, "data/file_index": 0}

@@ -20,7 +20,11 @@ STATE_NAMES = (
 )
 """Names of ``observation.state`` in the order of ``dexhil_env.episode.STATE_KEYS``."""
 
-VECTORS = {"observation.state": ("state", STATE_NAMES), "action": ("action", robot.ACTION_NAMES), "policy_action": ("policy_action", robot.ACTION_NAMES)}
+VECTORS = {
+    "observation.state": ("state", STATE_NAMES),
+    "action": ("action", robot.ACTION_NAMES),
+    "policy_action": ("policy_action", robot.ACTION_NAMES),
+}
 SCALARS: dict[str, tuple[str, str]] = {
     "intervention": ("intervention", "bool"),
     "intervention_source": ("intervention_source", "int64"),
@@ -34,16 +38,21 @@ SCALARS: dict[str, tuple[str, str]] = {
     "t_arm_ns": ("t_arm_ns", "int64"),
     "t_hand_ns": ("t_hand_ns", "int64"),
 }
-INDICES = {"round": "int64", "timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64", "task_index": "int64"}
+INDICES = {
+    "round": "int64",
+    "timestamp": "float32",
+    "frame_index": "int64",
+    "episode_index": "int64",
+    "index": "int64",
+    "task_index": "int64",
+}
 _ARROW = {"bool": pa.bool_(), "int64": pa.int64(), "float32": pa.float32()}
 _QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
 
 def features(cameras: tuple[str, ...], image_size: int, fps: int) -> dict[str, Any]:
     """Return the ``features`` block of ``meta/info.json``."""
-    result: dict[str, Any] = {
-        key: {"dtype": "float32", "shape": [len(names)], "names": list(names)} for key, (_, names) in VECTORS.items()
-    }
+    result: dict[str, Any] = {key: {"dtype": "float32", "shape": [len(names)], "names": list(names)} for key, (_, names) in VECTORS.items()}
     for camera in cameras:
         result[f"observation.images.{camera}"] = {
             "dtype": "video",
@@ -80,7 +89,7 @@ def episode_table(episode: Episode, episode_index: int, first_index: int, task_i
 def reindex(table: pa.Table, episode_index: int, first_index: int, task_index: int) -> pa.Table:
     """Give the rows of one episode another place in a dataset."""
     length = table.num_rows
-    new = {
+    new: dict[str, NDArray[np.int64]] = {
         "episode_index": np.full(length, episode_index),
         "index": np.arange(first_index, first_index + length),
         "task_index": np.full(length, task_index),
@@ -117,7 +126,7 @@ def tasks_table(tasks: list[str]) -> pa.Table:
     return table.replace_schema_metadata({b"pandas": json.dumps(pandas).encode()})
 
 
-def _column_stats(values: NDArray[Any]) -> dict[str, list[float]]:
+def _column_stats(values: NDArray[Any]) -> dict[str, Any]:
     values = values.astype(np.float64)
     result = {"min": values.min(0), "max": values.max(0), "mean": values.mean(0), "std": values.std(0)}
     result |= {name: np.quantile(values, q, axis=0) for name, q in _QUANTILES.items()}

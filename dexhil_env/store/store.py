@@ -7,7 +7,7 @@ costs at most the episode that was open.
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -290,7 +290,7 @@ class EpisodeStore:
         return stats
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Generator[None]:
         """Keep a second writer out.
 
         Raises:

@@ -1,10 +1,14 @@
 """Video files: encode and decode whole episodes, join without re-encoding."""
 
+# PyAV types its streams and packets only in part.
+# pyright: reportUnknownMemberType=false
+
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.error
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,8 +74,8 @@ def decode(path: Path, start: int, count: int) -> NDArray[np.uint8]:
                 if index >= start + count:
                     break
                 if index >= start:
-                    frames.append(frame.to_ndarray(format="rgb24"))
-    except (av.FFmpegError, OSError, IndexError) as error:
+                    frames.append(np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
+    except (av.error.FFmpegError, OSError, IndexError) as error:
         raise DatasetError(f"cannot read the video {path}: {error}; run `dexhil dataset repair`") from error
     if len(frames) != count:
         raise DatasetError(f"the video {path} holds {len(frames)} of {count} frames from frame {start}; run `dexhil dataset repair`")

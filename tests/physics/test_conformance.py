@@ -42,7 +42,9 @@ def test_same_seed_same_trajectory_and_another_seed_differs(env_id):
 def test_no_observation_element_is_dead(env_id):
     rows, _ = c.trajectory(c.make_randomised(env_id, image_size=64), 1)
     # nothing touches the fingertips in free space; they are exercised by the expert's grasp
-    assert [name for name in c.constant_elements([{k: v for k, v in row.items() if k != "reward"} for row in rows]) if "force" not in name] == []
+    assert [
+        name for name in c.constant_elements([{k: v for k, v in row.items() if k != "reward"} for row in rows]) if "force" not in name
+    ] == []
 
 
 SCRIPT = """
