@@ -25,6 +25,7 @@ import numpy as np
 
 from dexhil_env.assets import asset_path
 from dexhil_env.errors import ConfigError
+from dexhil_env.sim.skin import wear_menagerie
 from dexhil_env.sim.task import SimTask
 from dexhil_env.sim.toy_mesh import texture as toy_texture
 from dexhil_env.types import F64, U8
@@ -123,6 +124,8 @@ def build_spec(config: SceneConfig) -> mujoco.MjSpec:
     """Compose robot, table, lights and cameras."""
     spec = mujoco.MjSpec.from_string(_robot_xml(config))
     _set_options(spec, config)
+    if config.skin == "menagerie":
+        wear_menagerie(spec)
     _add_materials(spec)
     _add_table(spec)
     _add_lights(spec)

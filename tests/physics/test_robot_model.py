@@ -1,5 +1,8 @@
 """The robot of the twin: kinematics against the makers' tables, masses, coupling, gravity compensation, cheap to draw."""
 
+import sys
+import types
+
 import mujoco
 import numpy as np
 import pytest
@@ -184,6 +187,46 @@ def test_cameras_look_where_they_are_told(model):
 def test_wrong_scenes_are_refused(wrong):
     with pytest.raises(ConfigError, match="must"):
         wrong()
+
+
+FAKE_FR3 = """<mujoco><compiler meshdir="meshes"/><asset><material name="white" rgba="1 1 1 1"/><mesh file="link_a.obj"/></asset><worldbody>
+<body name="base"><body name="fr3_link0"><geom type="mesh" mesh="link_a" material="white" group="2"/>
+<geom type="box" size=".1 .1 .1" group="3"/></body></body></worldbody></mujoco>"""
+TETRAHEDRON = "v 0 0 0\nv .1 0 0\nv 0 .1 0\nv 0 0 .1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
+
+
+def fake_menagerie(folder, broken=False):
+    (folder / "meshes").mkdir()
+    (folder / "meshes" / "link_a.obj").write_text(TETRAHEDRON)
+    (folder / "fr3.xml").write_text(FAKE_FR3)
+
+    class Robot:
+        def spec(self, entry):
+            if broken:
+                raise OSError("no network")
+            return mujoco.MjSpec.from_file(str(folder / f"{entry}.xml"))
+
+    return types.SimpleNamespace(get=lambda name: Robot(), MenagerieError=RuntimeError)
+
+
+def test_meshes_of_another_package_change_the_looks_and_not_the_physics(model, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "mujoco_menagerie", fake_menagerie(tmp_path))
+    dressed = build_model(EmptyTable(), SceneConfig(skin="menagerie"))
+    arm = [
+        i for i in range(dressed.ngeom) if dressed.body(int(dressed.geom_bodyid[i])).name.startswith("fr3") and dressed.geom_group[i] == 2
+    ]
+    assert [int(dressed.geom_type[i]) for i in arm] == [int(mujoco.mjtGeom.mjGEOM_MESH)]
+    np.testing.assert_array_equal(dressed.body_mass, model.body_mass)
+    np.testing.assert_array_equal(dressed.geom_contype.sum(), model.geom_contype.sum())
+
+
+def test_a_skin_that_cannot_be_had_is_explained(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "mujoco_menagerie", fake_menagerie(tmp_path, broken=True))
+    with pytest.raises(AssetError, match="no network"):
+        build_model(EmptyTable(), SceneConfig(skin="menagerie"))
+    monkeypatch.setitem(sys.modules, "mujoco_menagerie", None)
+    with pytest.raises(ConfigError, match="pip install"):
+        build_model(EmptyTable(), SceneConfig(skin="menagerie"))
 
 
 def test_a_missing_model_file_is_named():
