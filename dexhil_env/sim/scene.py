@@ -168,7 +168,7 @@ def _set_options(spec: mujoco.MjSpec, config: SceneConfig) -> None:
     option.impratio, option.iterations, option.tolerance = 10.0, 50, 1e-6
     quality, visual = spec.visual.quality, spec.visual
     quality.shadowsize, quality.offsamples = 0, config.offsamples
-    quality.numslices, quality.numstacks, quality.numquads = 14, 2, 1
+    quality.numslices, quality.numstacks, quality.numquads = 14, 3, 1
     visual.map.znear, visual.map.zfar = 0.01, 20.0
     visual.headlight.ambient, visual.headlight.diffuse, visual.headlight.specular = [0.40] * 3, [0.25] * 3, [0.0] * 3
     spec.stat.extent, spec.stat.center = 1.0, [0.4, 0.0, 0.2]

@@ -161,7 +161,7 @@ def test_the_scene_is_cheap_to_draw(model):
         mujoco.mjtGeom.mjGEOM_PLANE: 2 * quads**2,
     }
     visible = [int(model.geom_type[i]) for i in range(model.ngeom) if model.geom_group[i] < 3]
-    assert sum({int(key): value for key, value in cost.items()}[kind] for kind in visible) < 10_000
+    assert sum({int(key): value for key, value in cost.items()}[kind] for kind in visible) < 15_000  # 2 ms for a pair of 128 px images on one core
     assert quality.shadowsize == 0
     assert not model.light_castshadow.any()
 
