@@ -1,5 +1,6 @@
 """The twin: MuJoCo behind the :class:`dexhil_env.backend.RobotBackend` contract."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,20 @@ from dexhil_env.sim.scene import SceneConfig, build_model
 from dexhil_env.sim.task import SimTask
 from dexhil_env.types import F64, U8, RobotState
 
+logger = logging.getLogger(__name__)
+
 _BAD = tuple(int(getattr(mujoco.mjtWarning, f"mjWARN_{name}")) for name in ("BADQPOS", "BADQVEL", "BADQACC"))
 _FLEX_CONTACT_FORCE = np.zeros(6)
+
+
+def _log_warning(message: str) -> None:
+    """Send MuJoCo's warnings to the log instead of the terminal.
+
+    A flex solve that stops just above its tolerance is reported as a singular inertia; it is harmless and goes to DEBUG. Divergence is
+    checked after every control period and raises :class:`SimulationError`.
+    """
+    harmless = "effective-metric" in message
+    logger.log(logging.DEBUG if harmless else logging.WARNING, "MuJoCo: %s", message)
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,7 @@ class SimBackend:
     ) -> None:
         self.task, self.cameras, self.image_size = task, cameras, image_size
         self.scene = scene or SceneConfig()
+        mujoco.set_mju_user_warning(_log_warning)
         self.model = build_model(task, self.scene)
         self.data = mujoco.MjData(self.model)
         known = tuple(self.model.camera(i).name for i in range(self.model.ncam))
