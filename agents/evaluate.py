@@ -98,17 +98,16 @@ def evaluate(job: Job, seeds: Sequence[int], workers: int = 1, progress: bool = 
     """Run one episode per seed and count."""
     started = time.monotonic()
     job = replace(job, keep_images=False)
-    bar = tqdm(total=len(seeds), desc=f"eval {job.env_id.split('-')[1]}", unit="ep", disable=not progress)
     success: list[bool] = []
     steps: list[int] = []
     failures: list[bool] = []
-    for episode in run_many(job, seeds, workers):
-        success.append(episode.is_success)
-        steps.append(len(episode))
-        failures.append(bool(episode.done[-1] and not episode.truncated[-1] and not episode.is_success))
-        bar.update()
-        bar.set_postfix_str(f"{sum(success)}/{len(success)} succeeded")
-    bar.close()
+    with tqdm(total=len(seeds), desc=f"eval {job.env_id.split('-')[1]}", unit="ep", disable=not progress) as bar:
+        for episode in run_many(job, seeds, workers):
+            success.append(episode.is_success)
+            steps.append(len(episode))
+            failures.append(bool(episode.done[-1] and not episode.truncated[-1] and not episode.is_success))
+            bar.update()
+            bar.set_postfix_str(f"{sum(success)}/{len(success)} succeeded")
     settings = {"env_kwargs": dict(job.env_kwargs), "operator": None if job.operator is None else asdict(job.operator)}
     return EvalResult(
         job.env_id, job.policy, tuple(seeds), tuple(success), tuple(steps), tuple(failures), time.monotonic() - started, settings

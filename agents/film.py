@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +11,7 @@ from agents.rollouts import Job, Runner
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.episode import Episode
 from dexhil_env.sim.backend import SimBackend
-from dexhil_env.store.files import write_whole
+from dexhil_env.store.video import encode
 from dexhil_env.types import Source
 
 COLOURS = {Source.ARM: (255, 170, 0), Source.HAND: (190, 90, 255), Source.BOTH: (255, 80, 40)}
@@ -33,12 +32,8 @@ def mark(frames: NDArray[np.uint8], sources: Sequence[Source]) -> NDArray[np.uin
 
 
 def write_video(path: str | Path, frames: NDArray[np.uint8], fps: int) -> None:
-    """Write (T, H, W, 3) frames as an H.264 video that every browser plays."""
-
-    def write(temporary: Path) -> None:
-        iio.imwrite(temporary, frames, plugin="pyav", extension=".mp4", codec="libx264", fps=fps, out_pixel_format="yuv420p")
-
-    write_whole(Path(path), write)
+    """Write (T, H, W, 3) frames as an H.264 video that every browser plays; small rather than lossless."""
+    encode(Path(path), frames, fps, {"preset": "veryfast", "crf": "23"})
 
 
 def film(job: Job, seed: int, path: str | Path, size: tuple[int, int] = (360, 480)) -> Episode:

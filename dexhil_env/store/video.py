@@ -3,9 +3,10 @@
 # PyAV types its streams and packets only in part.
 # pyright: reportUnknownMemberType=false
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 
 import av
 import av.error
@@ -17,7 +18,7 @@ from dexhil_env.store.files import write_whole
 
 CODEC = "libx264"
 OPTIONS = {"preset": "ultrafast", "crf": "18", "g": "2", "bf": "0"}
-"""Fast, near lossless, a key frame every second frame (LeRobot's habit), no reordered frames (so packets can be copied)."""
+"""Of recordings: fast, near lossless, a key frame every second frame (LeRobot's habit), no reordered frames (so packets can be copied)."""
 
 
 def video_info(height: int, width: int, fps: int) -> dict[str, object]:
@@ -34,8 +35,8 @@ def video_info(height: int, width: int, fps: int) -> dict[str, object]:
     }
 
 
-def encode(path: Path, frames: NDArray[np.uint8], fps: int) -> None:
-    """Write (T, H, W, 3) frames as one closed video file.
+def encode(path: Path, frames: NDArray[np.uint8], fps: int, options: Mapping[str, str] = MappingProxyType(OPTIONS)) -> None:
+    """Write (T, H, W, 3) frames as one closed H.264 video file; ``options`` go to the encoder.
 
     Raises:
         DatasetError: odd height or width (the pixel format halves the colour resolution).
@@ -46,7 +47,7 @@ def encode(path: Path, frames: NDArray[np.uint8], fps: int) -> None:
 
     def write(temporary: Path) -> None:
         with av.open(str(temporary), "w", format="mp4") as container:
-            stream = container.add_stream(CODEC, rate=fps, options=OPTIONS)
+            stream = container.add_stream(CODEC, rate=fps, options=dict(options))
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.time_base = Fraction(1, fps)
             stream.codec_context.thread_count = 1
