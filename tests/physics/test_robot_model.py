@@ -149,7 +149,7 @@ def test_fingers_meet_thumb_and_table_but_not_each_other(model):
     assert any("distal" in name for name in touched)
 
 
-def test_the_scene_is_cheap_to_draw(model):
+def test_the_scene_is_cheap_to_draw(model):  # 14,000 triangles: 2 ms for a pair of 128 px images on one core
     quality = model.vis.quality
     slices, stacks, quads = quality.numslices, quality.numstacks, quality.numquads
     disk = slices + 2 * slices * (stacks - 1)
@@ -161,7 +161,7 @@ def test_the_scene_is_cheap_to_draw(model):
         mujoco.mjtGeom.mjGEOM_PLANE: 2 * quads**2,
     }
     visible = [int(model.geom_type[i]) for i in range(model.ngeom) if model.geom_group[i] < 3]
-    assert sum({int(key): value for key, value in cost.items()}[kind] for kind in visible) < 15_000  # 2 ms for a pair of 128 px images on one core
+    assert sum({int(key): value for key, value in cost.items()}[kind] for kind in visible) < 15_000
     assert quality.shadowsize == 0
     assert not model.light_castshadow.any()
 
