@@ -14,9 +14,7 @@ def strip(env_id: str, seed: int, moments: tuple[float, ...], height: int) -> np
     runner = Runner(Job(env_id, "expert", env_kwargs={"cameras": (), "scene": SceneConfig(offsamples=4)}))
     backend = runner.env.unwrapped.backend
     frames = []
-    runner.run(
-        seed, lambda info: frames.append((backend.picture("front", height, height * 4 // 3), backend.picture("wrist", height, height)))
-    )
+    runner.run(seed, lambda _: frames.append((backend.picture("front", height, height * 4 // 3), backend.picture("wrist", height, height))))
     chosen = [frames[round(moment * (len(frames) - 1))] for moment in moments]
     return np.concatenate([np.concatenate(pair, axis=1) for pair in chosen], axis=1)
 
