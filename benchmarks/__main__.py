@@ -1,4 +1,4 @@
-"""Measure everything, print a table, write ``benchmarks/results.json``: ``python -m benchmarks [speed|learning|images|throughput ...]``."""
+"""Measure everything, print a table, write ``benchmarks/results.json``: ``python -m benchmarks``; with names of parts, print only those."""
 
 import os
 import platform
@@ -37,8 +37,9 @@ def main(names: list[str]) -> int:
     console.print(table)
     packages = {name: metadata.version(name) for name in ("dexhil", "mujoco", "torch", "gymnasium")}
     machine = {"processors": os.cpu_count(), "load": os.getloadavg()[0], "machine": platform.machine(), "packages": packages}
-    write_json(TARGET, {"machine": machine, "results": [asdict(result) | {"verdict": result.verdict} for result in results]})
-    console.print(f"written to {TARGET}")
+    if not names:
+        write_json(TARGET, {"machine": machine, "results": [asdict(result) | {"verdict": result.verdict} for result in results]})
+        console.print(f"written to {TARGET}")
     return int(any(result.verdict == "FAIL" for result in results))
 
 
