@@ -44,7 +44,7 @@ class RunConfig:
 
     Attributes:
         env_ids: environments; one policy learns all of them, told apart by the instruction.
-        demos: demonstrations per environment for the warm-up.
+        demos: demonstrations per environment for the warm-up; the paper uses 30, fewer leave room for corrections in the twin.
         corrections: corrected episodes per environment and round.
         rounds: rounds of correction.
         control: after each round, also train a policy for as many steps without the corrections.
@@ -61,13 +61,13 @@ class RunConfig:
     """
 
     env_ids: tuple[str, ...] = ("DexHiL-PlushSim-v0", "DexHiL-TissueSim-v0")
-    demos: int = 30
+    demos: int = 12
     corrections: int = 10
     rounds: int = 2
     control: bool = False
     vla: VLAConfig = field(default_factory=VLAConfig)
     warmup: TrainConfig = field(default_factory=lambda: TrainConfig(steps=2000))
-    round: TrainConfig = field(default_factory=lambda: TrainConfig(steps=800, lr=2e-4, warmup=50))
+    round: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1000, lr=3e-4, warmup=50))
     weights: WeightConfig = field(default_factory=WeightConfig)
     filters: FilterConfig = field(default_factory=FilterConfig)
     operator: ScriptedConfig = field(default_factory=ScriptedConfig)
