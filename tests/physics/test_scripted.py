@@ -32,7 +32,7 @@ class Distracted:
 
 
 def watched(env_id, config=None, policy=None, seed=SEED):
-    env = make_env(env_id, **STATE_ONLY)
+    env = make_env(env_id, max_episode_steps=300, **STATE_ONLY)  # time for a late takeover and a second try
     operator = ScriptedOperator(config)
     wrapped = HiLWrapper(env, operator)
     assert isinstance(env.unwrapped, DexHiLEnv)
