@@ -9,8 +9,8 @@ import gymnasium as gym
 
 from dexhil_env.errors import ConfigError
 
-MAX_EPISODE_STEPS = 200
-"""Time limit of an episode: 10 s at 20 Hz, room for a retry or two of a task that takes about 4 s."""
+MAX_EPISODE_STEPS = 240
+"""Time limit of an episode: 12 s at 20 Hz, room for a retry or two of a task that takes about 4 s."""
 
 ENV_IDS = ("DexHiL-PlushSim-v0", "DexHiL-TissueSim-v0")
 

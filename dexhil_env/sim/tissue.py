@@ -23,7 +23,10 @@ SUCCESS_FRACTION: Final = 0.5
 """Share of the material that must be outside of the pack (DexHiL paper: more than half of the tissue's length)."""
 LOST_DISTANCE_M: Final = 0.5
 """Further than this from the pack, or under the table, the tissue cannot be had any more."""
-TIP_SITES: Final = ("tip_1", "tip_2")
+TIP_SITES: Final = ("tip_1", "tip_2", "tip_3", "tip_4", "tip_5")
+"""Fingertips, thumb and index finger first."""
+IN_HAND_M: Final = 0.05
+"""A fingertip at least this near to the material counts as having it in the hand [m]."""
 _PACK_CENTRE: Final = (0.58, 0.0, 0.0)
 _SAMPLES_PER_CELL: Final = 4
 
@@ -93,7 +96,8 @@ def load_bank() -> tuple[F64, F64]:
 class TissueTask:
     """Pull the tissue out of the pack.
 
-    Success: more than half of the material outside of the pack's bounding box in :data:`HOLD_STEPS` consecutive evaluations.
+    Success: more than half of the material outside of the pack's bounding box (paper) and at a fingertip (a tissue that a swipe has
+    dragged out and left behind does not count), in :data:`HOLD_STEPS` consecutive evaluations.
     Failure: the tissue is further than :data:`LOST_DISTANCE_M` from the pack or under the table. The pack is static, it cannot be lost.
 
     ``reset`` takes the options ``pack_pose`` = (x [m], y [m], yaw [rad]) and ``bank_index`` to lay a chosen scene.
@@ -163,11 +167,13 @@ class TissueTask:
     def evaluate(self) -> Evaluation:
         """Judge the present state."""
         vertices, fraction = self.cloth.positions(self._data), self.extracted_fraction()
-        self._held = self._held + 1 if fraction > SUCCESS_FRACTION else 0
+        tips = self._data.site_xpos[self._tips]
+        in_hand = float(np.linalg.norm(vertices[:, None] - tips, axis=2).min()) < IN_HAND_M
+        self._held = self._held + 1 if fraction > SUCCESS_FRACTION and in_hand else 0
         x, y, yaw = self.pack.pose(self._model)
         centre = vertices.mean(axis=0)
         lost = bool(np.hypot(centre[0] - x, centre[1] - y) > LOST_DISTANCE_M or centre[2] < -0.02)
-        thumb, index = self._data.site_xpos[self._tips]
+        thumb, index = tips[:2]
         edge = vertices[-CLOTH.columns :]
         distance = float(np.linalg.norm(edge - (thumb + index) / 2, axis=1).min())
         gap = float(np.linalg.norm(thumb - index))

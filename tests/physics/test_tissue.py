@@ -85,9 +85,21 @@ def test_material_beside_and_below_the_top_of_the_pack_counts_as_outside(twin: T
     assert twin.task.extracted_fraction() == 1.0
 
 
+def touch(twin: Twin) -> None:
+    """Put the thumb's tip at the upper edge."""
+    twin.data.site_xpos[twin.model.site("tip_1").id] = twin.task.top_edge()[4]
+
+
+def test_a_tissue_that_is_out_but_not_in_the_hand_is_no_success(twin: Twin) -> None:
+    twin.reset(0)
+    lay_straight(twin, 0.15)
+    assert not any(twin.task.evaluate().success for _ in range(2 * HOLD_STEPS))
+
+
 def test_success_must_be_held_and_interruption_restarts_the_clock(twin: Twin) -> None:
     twin.reset(0)
     lay_straight(twin, 0.12)
+    touch(twin)
     assert not any(twin.task.evaluate().success for _ in range(HOLD_STEPS - 1))
     lay_straight(twin, 0.08)
     assert not twin.task.evaluate().success

@@ -71,7 +71,7 @@ class TissueExpert:
 
     def __init__(self, task: TissueTask, model: mujoco.MjModel, data: mujoco.MjData, never_close: bool = False) -> None:
         self._task, self._model, self._data, self._never_close = task, model, data, never_close
-        self._tips = [int(model.site(name).id) for name in TIP_SITES]
+        self._tips = [int(model.site(name).id) for name in TIP_SITES[:2]]
         self._palm = int(model.site("ee").id)
         self._pads = {int(model.geom(name).id): i for i, name in enumerate(("thumb_distal", "index_distal"))}
         self._rest = Habits()
