@@ -25,7 +25,7 @@ def demo_config(task: Task = "plush") -> RunConfig:
     """Return the run that the demo shows: one task, a weak warm-up, one round of ten corrections."""
     return RunConfig(
         env_ids=(ENV_IDS[0] if task == "plush" else ENV_IDS[1],),
-        demos=15,
+        demos=12,
         corrections=10,
         rounds=1,
         warmup=TrainConfig(steps=900),
