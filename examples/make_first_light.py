@@ -1,4 +1,4 @@
-"""Make the demonstrations and the warm-up policy that `make demo` starts from (about 5 minutes on two cores)."""
+"""Make the demonstrations and the warm-up policy that `make demo` starts from (about 10 minutes on two cores)."""
 
 from agents.cli.demo import make_first_light
 
