@@ -235,7 +235,7 @@ def compact(root: str | Path, progress: Progress = iter) -> EpisodeStore:
     rows: list[dict[str, object]] = []
     for chunk, first in enumerate(progress(range(0, len(source), CHUNK_SIZE))):
         rows = _compact_chunk(source, building, chunk, range(first, min(first + CHUNK_SIZE, len(source))))
-        write_parquet(building / EPISODES_PATH.format(chunk_index=chunk, file_index=0), pa.Table.from_pylist(rows))
+        write_parquet(building / EPISODES_PATH.format(chunk_index=chunk, file_index=0), pa.Table.from_struct_array(pa.array(rows)))
     write_parquet(building / "meta/tasks.parquet", schema.tasks_table(source.tasks))
     compacted = _load_loosely(building)
     compacted.write_summary()

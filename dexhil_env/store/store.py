@@ -253,7 +253,7 @@ class EpisodeStore:
 
     def commit(self, row: dict[str, Any], place: dict[str, int]) -> None:
         """Make an episode whose files are in place part of the dataset."""
-        write_parquet(self.root / EPISODES_PATH.format(**place), pa.Table.from_pylist([row]))
+        write_parquet(self.root / EPISODES_PATH.format(**place), pa.Table.from_struct_array(pa.array([row])))
         self.rows.append(row)
         self.write_summary()
 

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,18 @@ from dexhil_env.store.maintain import check, compact, merge, repair
 from tests.unit.helpers import make_episode
 
 
-@pytest.fixture
-def dataset(tmp_path):
-    store = EpisodeStore(tmp_path / "data")
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    store = EpisodeStore(tmp_path_factory.mktemp("template") / "data")
     for seed, (length, task) in enumerate([(30, "plush"), (24, "tissue"), (18, "plush")]):
         store.append(make_episode(length, task, seed))
     return store.root
+
+
+@pytest.fixture
+def dataset(template, tmp_path):
+    shutil.copytree(template, tmp_path / "data")
+    return tmp_path / "data"
 
 
 def same(a, b):
@@ -137,7 +144,7 @@ for seed in range(1000):
 """
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.013, 0.029, 0.041])
+@pytest.mark.parametrize("delay_s", [0.0, 0.013, 0.031])
 def test_kill_9_while_recording_loses_at_most_the_open_episode(tmp_path, delay_s):
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path / "data")], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."}
