@@ -23,7 +23,7 @@ Bools = NDArray[np.bool_]
 class ThreadVectorEnv(gym.vector.VectorEnv[Observation, F32, NDArray[Any]]):
     """A :class:`gymnasium.vector.VectorEnv` without worker processes.
 
-    Against ``gymnasium.vector.AsyncVectorEnv`` it saves the copies between processes and an OpenGL context per environment.
+    ``gymnasium.vector.AsyncVectorEnv`` is somewhat faster where processes are welcome (see docs/results.md).
     An environment whose episode is over is reset in the next step (``AutoresetMode.NEXT_STEP``), as Gymnasium's own do by default.
 
     Args:
