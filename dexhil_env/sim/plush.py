@@ -17,6 +17,8 @@ LIFT_M: Final = 0.005
 """Every vertex must be higher than this for the toy to be off the table [m]."""
 HOLD_STEPS: Final = 10
 """Consecutive evaluations (20 Hz) that success must last: 0.5 s."""
+FLUNG_M_PER_S: Final = 0.6
+"""A toy whose centre moves faster than this is thrown, not held [m/s]; the expert lifts at 0.2 m/s."""
 REACH_X_M: Final = (0.28, 0.85)
 REACH_Y_M: Final = (-0.38, 0.38)
 """Where the toy can still be had [m]; a toy outside is lost."""
@@ -81,7 +83,8 @@ def _toy_xml() -> str:
 class PlushTask:
     """Lift the toy.
 
-    Success: every vertex more than :data:`LIFT_M` above the table in :data:`HOLD_STEPS` consecutive evaluations.
+    Success: every vertex more than :data:`LIFT_M` above the table in :data:`HOLD_STEPS` consecutive evaluations (paper), while the toy
+    is not flying: slower than :data:`FLUNG_M_PER_S`.
     Failure: the toy's centre leaves the reachable part of the table, or falls off it.
 
     ``reset`` takes the option ``toy_pose`` = (x [m], y [m], yaw [rad]) to lay a chosen scene.
@@ -160,7 +163,8 @@ class PlushTask:
         """Judge the present state."""
         pose, lowest = self.toy_pose(), self.lowest_point()
         centre = pose[:3, 3]
-        self._held = self._held + 1 if lowest > LIFT_M else 0
+        flung = float(np.linalg.norm(self._data.qvel[self._dofs].mean(axis=0))) > FLUNG_M_PER_S
+        self._held = self._held + 1 if lowest > LIFT_M and not flung else 0
         distance = float(np.linalg.norm(self._data.site_xpos[self._site] - centre))
         reachable = REACH_X_M[0] < centre[0] < REACH_X_M[1] and REACH_Y_M[0] < centre[1] < REACH_Y_M[1] and centre[2] > -0.02
         yaw = float(np.arctan2(pose[1, 0], pose[0, 0]))

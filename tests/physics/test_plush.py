@@ -79,6 +79,8 @@ def test_success_needs_every_vertex_up_for_half_a_second(scene):
     scene.move_toy(np.eye(3), np.array([0, 0, 0.002]))
     results = [scene.task.evaluate().success for _ in range(HOLD_STEPS)]
     assert results == [False] * (HOLD_STEPS - 1) + [True]
+    scene.data.qvel[scene.task._dofs] = [0.0, 0.0, 1.0]
+    assert not any(scene.task.evaluate().success for _ in range(2 * HOLD_STEPS))  # a toy in flight is not held
     scene.move_toy(np.eye(3), np.array([0, 0, -0.004]))
     scene.task.evaluate()
     scene.move_toy(np.eye(3), np.array([0, 0, 0.004]))
