@@ -180,13 +180,6 @@ class DaggerRun:
             results[env_id].save(path)
         return results
 
-    def names(self) -> list[str]:
-        """Policies of this run in the order in which they are made."""
-        names = ["round-0"]
-        for index in range(1, self.config.rounds + 1):
-            names += [f"round-{index}"] + ([f"control-{index}"] if self.config.control else [])
-        return names
-
     def run(self) -> dict[str, dict[str, EvalResult]]:
         """Do whatever is not done yet and return the evaluations by policy name."""
         self.collect_demonstrations()

@@ -1,6 +1,7 @@
 """Videos that a person looks at: who drives is seen from the frame's colour."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,13 @@ COLOURS = {Source.ARM: (255, 170, 0), Source.HAND: (190, 90, 255), Source.BOTH: 
 """Frame colour (RGB) while the person drives the arm, the hand, or both; none while the policy drives."""
 BORDER = 0.018
 """Width of the frame over the image height."""
+
+
+def source_spans(episode: Episode) -> list[tuple[int, int, Source]]:
+    """Stretches (first row, end row, source) that a person drove."""
+    codes = episode.intervention_source
+    edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+    return [(a, b, Source(int(codes[a]))) for a, b in pairwise(edges) if codes[a] != Source.POLICY]
 
 
 def mark(frames: NDArray[np.uint8], sources: Sequence[Source]) -> NDArray[np.uint8]:

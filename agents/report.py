@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from agents.effort import RoundEffort, effort_by_round
 from agents.evaluate import EvalResult
 from agents.film import COLOURS as SOURCE_COLOURS
+from agents.film import source_spans
 from agents.showcase import Clip, film_run
 from agents.statistics import Paired
 from agents.svg import Series, line_chart, timeline
@@ -256,13 +256,6 @@ def _timelines(run: RunData) -> str:
         rows.append((f"round {episode.round}, {episode.task} #{index} {mark}", len(episode) / episode.fps, spans))
         longest = max(longest, len(episode) / episode.fps)
     return f"<figure class='wide'>{timeline(rows, longest)}</figure>{_legend()}" if rows else ""
-
-
-def source_spans(episode: Episode) -> list[tuple[int, int, Source]]:
-    """Stretches (first row, end row, source) that a person drove."""
-    codes = episode.intervention_source
-    edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-    return [(a, b, Source(int(codes[a]))) for a, b in pairwise(edges) if codes[a] != Source.POLICY]
 
 
 def _losses(run: RunData) -> str:

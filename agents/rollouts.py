@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
 from agents.simple import HoldPolicy, RandomPolicy
 from dexhil_env.env import DexHiLEnv
@@ -146,8 +145,3 @@ def run_many(job: Job, seeds: Iterable[int], workers: int = 1) -> Iterator[Episo
         finally:
             for future in pending:
                 future.cancel()
-
-
-def intervention_seconds(episode: Episode) -> float:
-    """Time during which the person drove [s]."""
-    return float(np.count_nonzero(episode.intervention)) / episode.fps

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluate import EvalResult
-from agents.film import COLOURS, film
+from agents.film import COLOURS, film, source_spans
 from agents.rollouts import Job
-from dexhil_env.episode import Episode
 from dexhil_env.hil.scripted import ScriptedConfig
-from dexhil_env.types import Source
 
 
 @dataclass(frozen=True)
@@ -25,17 +23,6 @@ class Clip:
     path: Path
     caption: str
     spans: list[tuple[float, float, str]]
-
-
-def _spans(episode: Episode) -> list[tuple[float, float, str]]:
-    codes, spans = episode.intervention_source, []
-    start = 0
-    for index in range(1, len(codes) + 1):
-        if index == len(codes) or codes[index] != codes[start]:
-            if codes[start]:
-                spans.append((start / len(codes), index / len(codes), f"rgb{COLOURS[Source(int(codes[start]))]}"))
-            start = index
-    return spans
 
 
 def telling_seeds(first: EvalResult, last: EvalResult, count: int) -> list[int]:
@@ -64,6 +51,8 @@ def film_run(
                 path = target / f"{task}-{seed}-{word}.mp4"
                 policy = str(folder / name / "train" / "policy")
                 episode = film(Job(env_id, policy, operator, {"image_size": config["image_size"]}), seed, path)
+                length = len(episode)
+                spans = [(start / length, end / length, f"rgb{COLOURS[source]}") for start, end, source in source_spans(episode)]
                 outcome = "success" if episode.is_success else "no success"
-                clips.append(Clip(path, f"{caption}: {outcome} after {len(episode) / episode.fps:.1f} s", _spans(episode)))
+                clips.append(Clip(path, f"{caption}: {outcome} after {length / episode.fps:.1f} s", spans))
     return clips

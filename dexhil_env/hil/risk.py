@@ -16,7 +16,6 @@ from dexhil_env.errors import ConfigError
 from dexhil_env.types import F64
 
 FLEXION = tuple(robot.HAND_MOTORS.index(name) for name in ("ff_mcp", "mf_mcp", "rf_mcp", "lf_mcp"))
-INDEX_FLEXION = robot.HAND_MOTORS.index("ff_mcp")
 
 
 class RiskMonitor(Protocol):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -304,8 +303,3 @@ class EpisodeStore:
             except OSError as error:
                 raise DatasetError(f"another process is writing to {self.root}; record into another folder and merge later") from error
             yield
-
-
-def frame_count(store: EpisodeStore) -> np.ndarray:
-    """Lengths of all episodes (N,)."""
-    return np.array([row["length"] for row in store.rows], dtype=np.int64)
