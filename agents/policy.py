@@ -78,6 +78,11 @@ class VLAPolicy(nn.Module):
 
     drop_queued_actions = reset
 
+    @property
+    def looks_next(self) -> bool:
+        """Whether the next ``act`` looks at its observation, or takes an action that is queued already."""
+        return not len(self._queue)
+
     def act(self, observation: Observation, instruction: str) -> F32:
         """Return the next action (19,) of the chunk, inferring a new chunk when it is used up."""
         if not len(self._queue):

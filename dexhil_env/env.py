@@ -40,6 +40,9 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         reward_type: ``"sparse"`` (1 at success) or ``"dense"`` (the task's progress in [0, 1]).
         render_mode: ``"rgb_array"``, ``"human"`` or None.
         realtime: keep :meth:`step` at 20 Hz of wall time.
+
+    ``fresh_images`` = False leaves the last images in the observations of :meth:`step` instead of rendering; a caller that will not look
+    at them saves time. :meth:`reset` turns it on again.
     """
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": round(1 / robot.CONTROL_PERIOD_S)}
@@ -61,6 +64,8 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         self.servo = ServoMux()
         self.action_space = action_space()
         self.observation_space = cast("gym.Space[Observation]", observation_space(backend.cameras, backend.image_size))
+        self.fresh_images = True
+        self._images: dict[str, U8] = {}
         self._rate = Rate(robot.CONTROL_PERIOD_S)
         self._ended = True
         self._interventions, self._was_human = 0, False
@@ -82,6 +87,7 @@ class DexHiLEnv(gym.Env[Observation, F32]):
             observation and info; info has the same keys as after :meth:`step`.
         """
         super().reset(seed=seed)
+        self.fresh_images = True
         self.servo.reset(robot.HOME)
         self.backend.reset(self.np_random)
         self.task.reset(self.np_random, options or {})
@@ -141,7 +147,9 @@ class DexHiLEnv(gym.Env[Observation, F32]):
 
     def _observe(self, state: RobotState) -> Observation:
         assert isinstance(self.observation_space, gym.spaces.Dict)
-        return make_observation(state, self.backend.images(), self.observation_space)
+        stale = self._images and not self.fresh_images
+        self._images = {name: image.copy() for name, image in self._images.items()} if stale else self.backend.images()
+        return make_observation(state, self._images, self.observation_space)
 
     def _info(self, state: RobotState, evaluation: Evaluation, report: PeriodReport, policy_action: F32) -> dict[str, Any]:
         human = report.source != Source.POLICY

@@ -20,10 +20,11 @@ class EpisodeRecorder:
     Args:
         task: task name for the record.
         round_index: DAgger round, 0 for demonstrations.
+        keep_images: record the images.
     """
 
-    def __init__(self, task: str, round_index: int = 0) -> None:
-        self.task, self.round = task, round_index
+    def __init__(self, task: str, round_index: int = 0, keep_images: bool = True) -> None:
+        self.task, self.round, self.keep_images = task, round_index, keep_images
         self._rows: list[dict[str, Any]] = []
         self._observation: Observation | None = None
         self._handovers: list[dict[str, Any]] = []
@@ -31,7 +32,7 @@ class EpisodeRecorder:
     def start(self, observation: Observation, info: dict[str, Any]) -> None:
         """Begin a new episode with what ``reset`` returned; an unfinished one is dropped."""
         self._rows, self._handovers = [], []
-        self._observation, self._obs_ns = observation, info["t_obs_ns"]
+        self._observation, self._obs_ns = self._kept(observation), info["t_obs_ns"]
         self._instruction = info["instruction"]
 
     def add(self, observation: Observation, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]) -> None:
@@ -56,7 +57,10 @@ class EpisodeRecorder:
             }
         )
         self._handovers += info["handovers"]
-        self._observation, self._obs_ns, self._info = observation, info["t_obs_ns"], info
+        self._observation, self._obs_ns, self._info = self._kept(observation), info["t_obs_ns"], info
+
+    def _kept(self, observation: Observation) -> Observation:
+        return observation if self.keep_images else {key: value for key, value in observation.items() if not key.startswith("image_")}
 
     def finish(self, **facts: Any) -> Episode:
         """Return the episode; ``facts`` are stored beside it (seed, operator, policy, ...).

@@ -6,6 +6,7 @@ from typing import Any, Protocol, cast
 import gymnasium as gym
 import numpy as np
 
+from dexhil_env.env import DexHiLEnv
 from dexhil_env.episode import Episode
 from dexhil_env.recorder import EpisodeRecorder
 from dexhil_env.types import F32, Observation
@@ -35,7 +36,8 @@ def run_episode(
     """Run one episode and return it.
 
     While a person drives, the policy is asked afresh at every step, so that ``policy_action`` is what it wants now and nothing stale is
-    left when it gets the robot back.
+    left when it gets the robot back. Cameras are not rendered where nobody looks: nothing is recorded, nobody watches, and the policy says
+    by an attribute ``looks_next`` = False that its next action is decided already.
 
     Args:
         env: environment, with or without :class:`HiLWrapper`.
@@ -47,7 +49,10 @@ def run_episode(
     """
     space = cast("gym.spaces.Box[np.float32]", env.action_space)
     low, high = space.low, space.high
+    twin = env.unwrapped
+    assert isinstance(twin, DexHiLEnv)
     observation, info = env.reset(seed=seed, options=options)
+    always = recorder.keep_images or twin.servo.operator is not None or twin.render_mode is not None
     policy.reset(seed)
     recorder.start(observation, info)
     over = False
@@ -55,6 +60,7 @@ def run_episode(
         if info["is_intervention"] or info["is_handover"]:
             policy.reset()
         action = np.clip(policy.act(observation, info["instruction"]), low, high).astype(np.float32)
+        twin.fresh_images = always or getattr(policy, "looks_next", True)
         observation, reward, terminated, truncated, info = env.step(action)
         recorder.add(observation, float(reward), terminated, truncated, info)
         over = terminated or truncated
