@@ -5,9 +5,12 @@ that r0 gives q0 and the ends of the range stay the ends; as the person's finger
 angles, which pinches and precise shapes need. Nothing moves while the person holds still.
 """
 
+from typing import Protocol
+
 import numpy as np
 
 from dexhil_env import robot
+from dexhil_env.hil.mapping import Mapping
 from dexhil_env.types import F64
 
 MIN_GAIN, MAX_GAIN = 0.25, 4.0
@@ -15,6 +18,18 @@ BACKLASH_RAD = 0.03
 """Finger travel that counts as tremor [rad]: about six standard deviations of a glove."""
 MIN_FADE_RAD = 0.25
 """Smallest travel constant of the fade [rad]."""
+
+
+class HandMap(Protocol):
+    """Maps a person's fingers onto the motors."""
+
+    def anchor(self, commanded: F64, human: F64) -> None:
+        """Take note of the motors' last target and the person's angles at the takeover, both (12,) [rad]."""
+        ...
+
+    def motors(self, human: F64) -> F64:
+        """Return motor targets (12,) [rad] for the person's angles (12,) [rad]."""
+        ...
 
 
 class HandAnchor:
@@ -40,3 +55,19 @@ class HandAnchor:
         delta = human - self._r0
         pivot = self._q0 + np.where(delta > 0, self._gain_up, self._gain_down) * delta
         return np.clip(self._relative * pivot + (1.0 - self._relative) * human, robot.HAND_LOW, robot.HAND_HIGH)
+
+
+class HandDirect:
+    """The person's angles as they are: absolute, so the command jumps at a takeover."""
+
+    def anchor(self, commanded: F64, human: F64) -> None:
+        """Remember nothing."""
+
+    def motors(self, human: F64) -> F64:
+        """Return the person's angles (12,) [rad] within the motors' ranges."""
+        return np.clip(human, robot.HAND_LOW, robot.HAND_HIGH)
+
+
+def make_hand_map(mapping: Mapping) -> HandMap:
+    """Return the map of the hand; ``blend`` maps as ``direct`` does, its commands are blended in later."""
+    return HandAnchor() if mapping == "anchor" else HandDirect()

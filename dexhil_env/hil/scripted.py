@@ -16,7 +16,7 @@ from dexhil_env.env import DexHiLEnv
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.expert import Expert, Goal
 from dexhil_env.hil.ik import ArmIK
-from dexhil_env.hil.mapping import ArmAnchor
+from dexhil_env.hil.mapping import ArmMap, Mapping, check_mapping, make_arm_map
 from dexhil_env.hil.motion import HumanMotion, MotionConfig
 from dexhil_env.hil.risk import RiskMonitor, make_risk_monitor
 from dexhil_env.hil.sim_experts import make_expert
@@ -43,6 +43,11 @@ class ScriptedConfig:
         max_interventions: takeovers per episode.
         hand_mismatch_rad: standard deviation of the difference between the person's fingers and the robot's at the press [rad].
         motion: speed limits and tremor.
+        mapping: how a takeover is mapped: ``"anchor"``, or for comparison ``"direct"`` or ``"blend"`` (dexhil_env.hil.mapping).
+        pose_mismatch_m: standard deviation, per axis, of the difference between the person's palm and the robot's at the press [m].
+            It matters where the mapping is absolute; 5 cm is an assumption: a person who watches holds the own hand near, not on, the
+            robot's.
+        pose_mismatch_rad: the same of the orientation, per axis [rad]; an assumption too.
     """
 
     limbs: Limbs = "both"
@@ -53,6 +58,9 @@ class ScriptedConfig:
     max_interventions: int = 5
     hand_mismatch_rad: float = 0.1
     motion: MotionConfig = field(default_factory=MotionConfig)
+    mapping: Mapping = "anchor"
+    pose_mismatch_m: float = 0.05
+    pose_mismatch_rad: float = 0.2
 
     def __post_init__(self) -> None:
         """Refuse impossible habits."""
@@ -60,16 +68,18 @@ class ScriptedConfig:
             raise ConfigError(f"limbs must be 'both', 'arm' or 'hand'; got {self.limbs!r}")
         if self.handback not in ("never", "when_safe"):
             raise ConfigError(f"handback must be 'never' or 'when_safe'; got {self.handback!r}")
-        if min(self.reaction_s, self.reaction_sd_s, self.safe_s, self.hand_mismatch_rad) < 0 or self.max_interventions < 0:
+        check_mapping(self.mapping)
+        mismatches = (self.hand_mismatch_rad, self.pose_mismatch_m, self.pose_mismatch_rad)
+        if min(self.reaction_s, self.reaction_sd_s, self.safe_s, *mismatches) < 0 or self.max_interventions < 0:
             raise ConfigError(f"times, counts and deviations must not be negative; got {self}")
 
 
 class _SimulatedPerson:
     """Holds a cube and wears a glove: moves them so that the robot does what the expert plans."""
 
-    def __init__(self, expert: Expert, motion: MotionConfig, mismatch_rad: float, arm_map: ArmAnchor) -> None:
-        self._expert, self._mismatch, self._arm_map = expert, mismatch_rad, arm_map
-        self._motion = HumanMotion(motion, robot.HAND_COMMAND_PERIOD_S)
+    def __init__(self, expert: Expert, config: ScriptedConfig, arm_map: ArmMap) -> None:
+        self._expert, self._config, self._arm_map = expert, config, arm_map
+        self._motion = HumanMotion(config.motion, robot.HAND_COMMAND_PERIOD_S)
         self.motors: Callable[[], F64] = lambda: np.zeros(12)
         self.palm: Callable[[], F64] = lambda: np.eye(4)
 
@@ -78,14 +88,29 @@ class _SimulatedPerson:
         self._expert.reset(rng)
 
     def begin(self, t_s: float, T_base_ee: F64, hand: F64) -> None:
-        self._motion.reset(T_base_ee, hand, self._rng)
         self._clock = t_s
         self._goal_due = t_s
+        if self._config.mapping != "anchor":
+            self._begin_where_the_person_is(T_base_ee, hand)
+            return
+        self._motion.reset(T_base_ee, hand, self._rng)
         self._shown, self._wish = T_base_ee.copy(), hand.copy()
-        self._fingers = np.clip(hand + self._rng.normal(0.0, self._mismatch, 12), robot.HAND_LOW, robot.HAND_HIGH)
+        self._fingers = self._own_fingers(hand)
         # wherever the person happens to hold the cube at the press: eq. 3 makes it irrelevant
         cube = from_parts(from_rotvec(self._rng.normal(0.0, 0.5, 3)), self._rng.uniform(-0.3, 0.3, 3))
         self._arm_map.anchor(T_base_ee, cube)
+
+    def _begin_where_the_person_is(self, T_base_ee: F64, hand: F64) -> None:
+        """Start from the person's own pose, which an absolute map passes on as it is."""
+        config, rng = self._config, self._rng
+        self._fingers = self._own_fingers(hand)
+        turn = from_rotvec(rng.normal(0.0, config.pose_mismatch_rad, 3))
+        palm = from_parts(turn @ T_base_ee[:3, :3], T_base_ee[:3, 3] + rng.normal(0.0, config.pose_mismatch_m, 3))
+        self._shown, self._wish = palm, self._fingers.copy()
+        self._motion.reset(palm, self._wish, rng)
+
+    def _own_fingers(self, hand: F64) -> F64:
+        return np.clip(hand + self._rng.normal(0.0, self._config.hand_mismatch_rad, 12), robot.HAND_LOW, robot.HAND_HIGH)
 
     def _live_until(self, t_s: float) -> None:
         while self._clock < t_s - 1e-9:
@@ -128,9 +153,10 @@ class ScriptedOperator:
         """Sit down before a new episode."""
         if env is not self._env:
             self._env = env
-            arm_map = ArmAnchor()
-            self._person = _SimulatedPerson(make_expert(env), self.config.motion, self.config.hand_mismatch_rad, arm_map)
-            self._teleop = Teleop(ArmIK(env.backend.model), self._person, arm_map)  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
+            arm_map = make_arm_map(self.config.mapping)
+            self._person = _SimulatedPerson(make_expert(env), self.config, arm_map)
+            ik = ArmIK(env.backend.model)  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
+            self._teleop = Teleop(ik, self._person, arm_map, mapping=self.config.mapping)
             self._risk = self._custom_risk or make_risk_monitor(env)
         self._person.reset(rng)
         self._teleop.reset()
@@ -158,11 +184,12 @@ class ScriptedOperator:
             self._maybe_hand_back(t_s, reason)
         elif reason is None:
             self._alarm_at = None
-        elif len(self._takeovers) < self.config.max_interventions:
-            self._maybe_take_over(t_s, reason)
+        else:
+            self._first_alarm = self._first_alarm or reason
+            if len(self._takeovers) < self.config.max_interventions:
+                self._maybe_take_over(t_s, reason)
 
     def _maybe_take_over(self, t_s: float, reason: str) -> None:
-        self._first_alarm = self._first_alarm or reason
         if self._alarm_at is None:
             self._alarm_at = t_s + max(0.0, self._rng.normal(self.config.reaction_s, self.config.reaction_sd_s))
         if t_s >= self._alarm_at - 1e-9:
