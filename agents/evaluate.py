@@ -28,6 +28,8 @@ class EvalResult:
         failures: per episode, True where the task became impossible (the toy fell, the tissue was lost).
         eval_s: wall time of the whole evaluation [s].
         settings: what else distinguishes this evaluation.
+        modes: how each episode ended, ``"success"`` or a key of ``agents.failure_modes.CAUSES``; empty where nothing watched.
+        alarms: the simulated human's first alarm of each episode, or None; empty without one.
     """
 
     env_id: str
@@ -38,6 +40,8 @@ class EvalResult:
     failures: tuple[bool, ...]
     eval_s: float
     settings: dict[str, Any]
+    modes: tuple[str, ...] = ()
+    alarms: tuple[str | None, ...] = ()
 
     @property
     def n_success(self) -> int:
@@ -77,7 +81,7 @@ class EvalResult:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             names = ("env_id", "policy", "seeds", "success", "steps", "failures", "eval_s", "settings")
             values: dict[str, Any] = {name: tuple(content[name]) if isinstance(content[name], list) else content[name] for name in names}
-            return cls(**values)
+            return cls(**values, modes=tuple(content.get("modes", ())), alarms=tuple(content.get("alarms", ())))
         except (OSError, KeyError, ValueError) as error:
             raise DatasetError(f"{path} is not an evaluation written by `dexhil eval --json`: {error}") from error
 
@@ -101,14 +105,20 @@ def evaluate(job: Job, seeds: Sequence[int], workers: int = 1, progress: bool = 
     success: list[bool] = []
     steps: list[int] = []
     failures: list[bool] = []
+    modes: list[str] = []
+    alarms: list[str | None] = []
     with tqdm(total=len(seeds), desc=f"eval {job.env_id.split('-')[1]}", unit="ep", disable=not progress) as bar:
         for episode in run_many(job, seeds, workers):
             success.append(episode.is_success)
             steps.append(len(episode))
             failures.append(bool(episode.done[-1] and not episode.truncated[-1] and not episode.is_success))
+            modes += [episode.extra["mode"]] if "mode" in episode.extra else []
+            alarms += [episode.extra["first_alarm"]] if "first_alarm" in episode.extra else []
             bar.update()
             bar.set_postfix_str(f"{sum(success)}/{len(success)} succeeded")
     settings = {"env_kwargs": dict(job.env_kwargs), "operator": None if job.operator is None else asdict(job.operator)}
+    wall_s = time.monotonic() - started
     return EvalResult(
-        job.env_id, job.policy, tuple(seeds), tuple(success), tuple(steps), tuple(failures), time.monotonic() - started, settings
-    )
+        env_id=job.env_id, policy=job.policy, seeds=tuple(seeds), success=tuple(success), steps=tuple(steps), failures=tuple(failures),
+        eval_s=wall_s, settings=settings, modes=tuple(modes), alarms=tuple(alarms),
+    )  # fmt: skip

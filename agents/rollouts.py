@@ -5,12 +5,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
+from agents.failure_modes import watch_failures
 from agents.simple import HoldPolicy, RandomPolicy
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.episode import Episode
@@ -82,17 +83,28 @@ class Runner:
         self.operator = ScriptedOperator(job.operator) if job.operator is not None else None
         self.env = HiLWrapper(env, self.operator) if self.operator is not None else env
         assert isinstance(env.unwrapped, DexHiLEnv)
-        self.recorder = EpisodeRecorder(env.unwrapped.task.name, job.round_index)
-        self._keep_images = job.keep_images
+        self.recorder = EpisodeRecorder(env.unwrapped.task.name, job.round_index, job.keep_images)
         self._facts = {"env_id": job.env_id, "policy": job.policy}
+        self._watcher = watch_failures(env.unwrapped)
 
     def run(self, seed: int, see: Callable[[dict[str, Any]], None] | None = None) -> Episode:
-        """Run one episode; ``see`` is called with the info of every step."""
-        episode = run_episode(self.env, self.policy, seed, self.recorder, see=see)
+        """Run one episode; ``see`` is called with the info of every step. In the twin, ``extra["mode"]`` says how the episode ended."""
+        watcher = self._watcher
+        if watcher is not None:
+            watcher.reset()
+        watches = [watch for watch in (see, watcher and watcher.see) if watch is not None]
+
+        def look(info: dict[str, Any]) -> None:
+            for watch in watches:
+                watch(info)
+
+        episode = run_episode(self.env, self.policy, seed, self.recorder, see=look)
         episode.extra |= self._facts
+        if watcher is not None:
+            episode.extra["mode"] = watcher.mode()
         if self.operator is not None:
             episode.extra |= self.operator.facts()
-        return episode if self._keep_images else replace(episode, images={})
+        return episode
 
 
 _runner: Runner | None = None
