@@ -13,8 +13,15 @@ import numpy as np
 from dexhil_env import robot
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.errors import ConfigError
+from dexhil_env.hil.experts.plush import Grasp
+from dexhil_env.hil.experts.tissue import DEPTH_M, PINCH_IN_EE
+from dexhil_env.hil.sim_experts import sim_backend
+from dexhil_env.sim.tissue import SUCCESS_FRACTION, TissueTask
 from dexhil_env.types import F64
 
+GRASP = Grasp()
+GRASP_CENTRE_EE = np.array([0.068, 0.008, 0.040])
+"""Middle of the closed hand in the palm frame [m]."""
 FLEXION = tuple(robot.HAND_MOTORS.index(name) for name in ("ff_mcp", "mf_mcp", "rf_mcp", "lf_mcp"))
 
 
@@ -78,27 +85,25 @@ class _Common:
 
 @dataclass(frozen=True)
 class PlushRiskConfig(RiskConfig):
-    """Thresholds for grasping the toy.
+    """Thresholds for grasping the toy. A person sees a miss coming: the hand goes down beside the toy, or closes before it is there.
 
     Attributes:
-        early_m: closing the fingers with the grasp centre further from the toy than this is premature [m].
-        early_flexion_rad: mean finger flexion that counts as closing [rad].
-        offset_m: being low with the grasp centre further beside the toy than this misses it [m].
-        low_m: palm height that counts as low [m].
-        empty_height_m: rising this far above the lowest point of the attempt with a closed hand and the toy on the table is empty [m].
+        beside_m: going down open with the grasp centre further beside the toy than this will miss it [m]; the expert stays within 0.02.
+        low_m: height over the height of the grasp that counts as going down [m].
+        closing_rad: mean finger flexion that counts as closing [rad].
+        early_m: closing higher than this over the height of the grasp is premature [m].
+        empty_m: rising this far above the lowest point of the closed hand without the toy is empty [m]; a held toy hangs up to 0.08 m low.
+        early_beside_m: closing further beside the toy than this is premature [m].
         held_height_m: height of the toy's centre that shows that the hand holds it [m]; a toy on the table has 0.036.
     """
 
-    early_m: float = 0.11
-    early_flexion_rad: float = 0.55
-    offset_m: float = 0.09
-    low_m: float = 0.19
-    empty_height_m: float = 0.07
+    beside_m: float = 0.04
+    low_m: float = 0.07
+    closing_rad: float = 0.4
+    early_m: float = 0.035
+    empty_m: float = 0.09
+    early_beside_m: float = 0.055
     held_height_m: float = 0.055
-
-
-GRASP_CENTRE_EE = np.array([0.068, 0.008, 0.040])
-"""Middle of the closed hand in the palm frame [m]."""
 
 
 class PlushRisk(_Common):
@@ -111,27 +116,29 @@ class PlushRisk(_Common):
     def reset(self) -> None:
         """Forget the attempt."""
         super().reset()
-        self._lowest_closed: float | None = None
+        self._lowest = np.inf
+        self._begun: tuple[float, float] | None = None
 
     def look(self, T_base_ee: F64, hand: F64, t_s: float) -> str | None:
         """Judge a grasp; see :class:`RiskMonitor`."""
         rules, metrics = self.rules, self._env.evaluation.metrics
-        centre = T_base_ee[:3, :3] @ GRASP_CENTRE_EE + T_base_ee[:3, 3]
+        centre = T_base_ee[:3, :3] @ np.array(GRASP.centre_m) + T_base_ee[:3, 3]
         beside = float(np.hypot(centre[0] - metrics["toy_x_m"], centre[1] - metrics["toy_y_m"]))
-        above = max(0.0, float(centre[2]) - 0.05)
-        lifted = metrics["toy_centre_height_m"] > rules.held_height_m
-        closing = float(hand[list(FLEXION)].mean()) > rules.early_flexion_rad
-        height = float(T_base_ee[2, 3])
-        if not closing or lifted:
-            self._lowest_closed = None
-        else:
-            self._lowest_closed = height if self._lowest_closed is None else min(height, self._lowest_closed)
-        if closing and not lifted and np.hypot(beside, above) > rules.early_m:
-            return "closing before the wrist has arrived"
-        if not lifted and height < rules.low_m and beside > rules.offset_m:
+        over = float(centre[2]) - GRASP.height_m
+        held = metrics["toy_centre_height_m"] > rules.held_height_m
+        closed = float(hand[list(FLEXION)].mean()) > rules.closing_rad
+        if not closed:
+            self._begun = None
+        elif self._begun is None:
+            self._begun = (over, beside)
+        self._lowest = min(self._lowest, over) if closed else np.inf
+        if not held and self._begun is not None:
+            if self._begun[0] > rules.early_m or self._begun[1] > rules.early_beside_m:
+                return "closing before the wrist has arrived"
+            if over > self._lowest + rules.empty_m:
+                return "bad contact: lifting an empty hand"
+        if not held and not closed and over < rules.low_m and beside > rules.beside_m:
             return "bad contact: beside the toy"
-        if self._lowest_closed is not None and height > self._lowest_closed + rules.empty_height_m:
-            return "bad contact: lifting an empty hand"
         return self.common(T_base_ee, t_s)
 
 
@@ -140,16 +147,20 @@ class TissueRiskConfig(RiskConfig):
     """Thresholds for pinching the tissue.
 
     Attributes:
-        early_m: pinching with the fingertips further from the edge than this is premature [m].
-        early_gap_m: distance of thumb tip and index tip that counts as pinching [m].
-        miss_m: being at the height of the edge with the fingertips further from it than this misses it [m].
-        empty_height_m: rising this far above the lowest point of the attempt with closed fingers and no extraction is empty [m].
+        across_m: going down open with the pinch further across the ridge of the tissue than this will miss it [m].
+        low_m: height over the place to pinch that counts as going down [m].
+        closing_gap_m: distance of thumb tip and index tip that counts as closing [m]; they come down 4 to 6 cm apart.
+        early_m: closing higher than this over the place to pinch is premature [m].
+        empty_m: rising this far above the lowest point of the closed fingers, without the tissue coming along, is empty [m].
+        gain: increase of the extracted share that shows that the tissue comes along.
     """
 
-    early_m: float = 0.07
-    early_gap_m: float = 0.03
-    miss_m: float = 0.08
-    empty_height_m: float = 0.05
+    across_m: float = 0.022
+    low_m: float = 0.05
+    closing_gap_m: float = 0.035
+    early_m: float = 0.022
+    empty_m: float = 0.05
+    gain: float = 0.05
 
 
 class TissueRisk(_Common):
@@ -162,26 +173,38 @@ class TissueRisk(_Common):
     def reset(self) -> None:
         """Forget the attempt."""
         super().reset()
-        self._lowest_closed: float | None = None
-        self._fraction_then = 0.0
+        self._lowest, self._lowest_over, self._fraction_then = np.inf, np.inf, 0.0
 
     def look(self, T_base_ee: F64, hand: F64, t_s: float) -> str | None:
         """Judge a pinch; see :class:`RiskMonitor`."""
         del hand
         rules, metrics = self.rules, self._env.evaluation.metrics
-        distance, fraction = metrics["tip_distance_m"], metrics["extracted_fraction"]
-        pinching = metrics["tip_gap_m"] < rules.early_gap_m
-        height = float(T_base_ee[2, 3])
-        if not pinching:
-            self._lowest_closed = None
-        elif self._lowest_closed is None or height < self._lowest_closed:
-            self._lowest_closed, self._fraction_then = height, fraction
-        if pinching and distance > rules.early_m and fraction < 0.5:
+        fraction, height = metrics["extracted_fraction"], float(T_base_ee[2, 3])
+        across, over = self._off(T_base_ee)
+        out = fraction > SUCCESS_FRACTION
+        closed = not out and metrics["tip_gap_m"] < rules.closing_gap_m
+        if not closed:
+            self._lowest = self._lowest_over = np.inf
+        elif height < self._lowest:
+            self._lowest, self._fraction_then = height, fraction
+        if closed:
+            self._lowest_over = min(self._lowest_over, over)
+        if closed and self._lowest_over > rules.early_m:
             return "closing before the wrist has arrived"
-        lifted = self._lowest_closed is not None and height > self._lowest_closed + rules.empty_height_m
-        if lifted and fraction < self._fraction_then + 0.05 and fraction < 0.5:
+        if closed and height > self._lowest + rules.empty_m and fraction < self._fraction_then + rules.gain:
             return "bad contact: missed the tissue's edge"
+        if not out and not closed and over < rules.low_m and across > rules.across_m:
+            return "bad contact: beside the tissue's edge"
         return self.common(T_base_ee, t_s)
+
+    def _off(self, T_base_ee: F64) -> tuple[float, float]:
+        """Distance of the pinch across the slit and over the place to pinch, from the highest point of the tissue [m]."""
+        backend, task = sim_backend(self._env), self._env.task
+        assert isinstance(task, TissueTask)
+        pinch, material = T_base_ee[:3, :3] @ PINCH_IN_EE + T_base_ee[:3, 3], task.material()
+        ridge = material[int(material[:, 2].argmax())]
+        local = task.pack.to_pack(backend.model, np.stack([pinch, ridge]))
+        return abs(float(local[0, 0] - local[1, 0])), float(pinch[2] - ridge[2] + DEPTH_M)
 
 
 def make_risk_monitor(env: DexHiLEnv) -> RiskMonitor:
