@@ -24,10 +24,14 @@ class Quota:
     Attributes:
         wanted: number of episodes that count.
         kind: ``"demonstration"`` (a success) or ``"correction"`` (a success with an intervention).
+        max_tries: attempts per wanted episode after which a collection ends.
+        required: whether ending short of ``wanted`` is an error; else what was recorded is kept and the collection counts as complete.
     """
 
     wanted: int
     kind: str = "demonstration"
+    max_tries: int = MAX_TRIES_PER_EPISODE
+    required: bool = True
 
     def counts(self, episode: Episode) -> bool:
         """Return whether an episode counts."""
@@ -49,10 +53,10 @@ def collect(job: Job, store: EpisodeStore, quota: Quota, first_seed: int, worker
     mine = [i for i in range(len(store)) if _belongs(store.facts(i), job, first_seed)]
     old = [store.read_columns(i) for i in mine]
     have = sum(quota.counts(episode) for episode in old)
-    tried = max((int(episode.extra["seed"]) - first_seed + 1 for episode in old), default=0)
+    tried, limit = max((int(episode.extra["seed"]) - first_seed + 1 for episode in old), default=0), quota.max_tries * quota.wanted
     bar = tqdm(total=quota.wanted, initial=have, desc=f"{quota.kind}s {job.env_id.split('-')[1]}", unit="ep", disable=not progress)
     episodes: Iterator[Episode] = iter(())
-    if have < quota.wanted:
+    if have < quota.wanted and (tried < limit or quota.required):
         episodes = run_many(job, count(first_seed + tried), workers)
     for episode in episodes:
         tried += 1
@@ -62,9 +66,9 @@ def collect(job: Job, store: EpisodeStore, quota: Quota, first_seed: int, worker
         have += counts
         bar.update(int(counts))
         bar.set_postfix_str(f"{tried} tries")
-        if have >= quota.wanted:
+        if have >= quota.wanted or (tried >= limit and not quota.required):
             break
-        if tried > MAX_TRIES_PER_EPISODE * quota.wanted:
+        if tried > limit:
             raise DatasetError(
                 f"only {have} of {quota.wanted} {quota.kind}s after {tried} attempts on {job.env_id}; "
                 "the policy may already succeed almost always (nothing to correct), or the expert fails: look at the recorded episodes"
@@ -103,6 +107,31 @@ class StoreView:
     def read_columns(self, index: int) -> Episode:
         """Read one episode without images."""
         return self._store.read_columns(self._indices[index])
+
+
+class JoinedView:
+    """Several views one after the other.
+
+    Args:
+        views: what to show; frames are cached by content, so give :class:`agents.data.ChunkDataset` a ``cache`` folder.
+    """
+
+    def __init__(self, views: list[StoreView]) -> None:
+        self._places = [(view, index) for view in views for index in range(len(view))]
+
+    def __len__(self) -> int:
+        """Count the episodes."""
+        return len(self._places)
+
+    def read(self, index: int, images: bool = True) -> Episode:
+        """Read one episode."""
+        view, place = self._places[index]
+        return view.read(place, images)
+
+    def read_columns(self, index: int) -> Episode:
+        """Read one episode without images."""
+        view, place = self._places[index]
+        return view.read_columns(place)
 
 
 def up_to_round(store: EpisodeStore, last_round: int) -> StoreView:

@@ -20,6 +20,7 @@ from agents.evaluate import EvalResult, evaluate
 from agents.filters import FilterConfig
 from agents.policy import VLAPolicy, load_policy
 from agents.rollouts import Job
+from agents.settings import changed
 from agents.trainer import POLICY_FOLDER, TrainConfig, train
 from agents.vla.config import VLAConfig
 from agents.weights import WeightConfig
@@ -108,14 +109,9 @@ class DaggerRun:
         if path.exists():
             found = json.loads(path.read_text(encoding="utf-8"))
             # more rounds or evaluation episodes may be asked for later; the rest decides what the results mean
-            free = ("rounds", "eval_episodes", "control")
-            differing = [key for key in wanted if key not in free and wanted[key] != found.get(key)]
+            differing = changed(wanted, found, ("rounds", "eval_episodes", "control"))
             if differing:
-                raise ConfigError(
-                    f"{self.folder} holds a run with other settings: "
-                    + "; ".join(f"{key} was {found.get(key)}, now {wanted[key]}" for key in differing)
-                    + ". Choose another folder"
-                )
+                raise ConfigError(f"{self.folder} holds a run with other settings: {'; '.join(differing)}. Choose another folder")
         write_json(path, wanted)
 
     def _job(self, env_id: str, policy: str, round_index: int) -> Job:

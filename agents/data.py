@@ -158,11 +158,13 @@ def _rows(episode: Episode, selection: Selection, index: int, offset: int, confi
 def closing_target(episode: Episode) -> tuple[F32, NDArray[np.bool_]]:
     """Return the arm joints at the closing moment for every row (T, 7) [rad] and whether that moment lies ahead (T,).
 
-    The hand closes when its targets have gone half of their greatest distance from where the episode starts.
+    The hand closes when its targets have gone half of their greatest distance from where the episode starts; the last time counts, since
+    an earlier grasp was premature or missed (a policy's, before somebody took over).
     """
     distance = np.linalg.norm(episode.action[:, HAND] - episode.action[0, HAND], axis=1)
     arm = episode.state[:, STATE_OFFSETS["arm_joint_pos"] : STATE_OFFSETS["arm_joint_pos"] + 7].astype(np.float32)
     if distance.max() < CLOSING_MIN_RAD:
         return np.zeros_like(arm), np.zeros(len(episode), dtype=bool)
-    moment = int(np.argmax(distance >= distance.max() / 2))
+    closed = distance >= distance.max() / 2
+    moment = int(np.flatnonzero(closed & ~np.concatenate([[False], closed[:-1]]))[-1])
     return np.repeat(arm[moment][None], len(episode), 0), np.arange(len(episode)) <= moment

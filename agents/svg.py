@@ -29,7 +29,7 @@ class Series:
     dashed: bool = False
 
 
-def _ticks(low: float, high: float, count: int = 6) -> list[float]:
+def ticks(low: float, high: float, count: int = 6) -> list[float]:
     """Round numbers between low and high, about ``count`` of them."""
     span = (high - low) or 1.0
     magnitude = 10.0 ** math.floor(math.log10(span / count))
@@ -67,10 +67,10 @@ def line_chart(
         return HEIGHT - BOTTOM - (min(max(y, y0), y1) - y0) / (y1 - y0) * (HEIGHT - TOP - BOTTOM)
 
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 22 * ((len(series) + 1) // 2)}" role="img" aria-label="{escape(title)}">']
-    for tick in _ticks(y0, y1):
+    for tick in ticks(y0, y1):
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py(tick):.1f}" y2="{py(tick):.1f}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{py(tick) + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
-    for tick, label in x_ticks or [(t, _number(t)) for t in _ticks(x0, x1)]:
+    for tick, label in x_ticks or [(t, _number(t)) for t in ticks(x0, x1)]:
         parts.append(f'<text x="{px(tick):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{escape(label)}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle" class="label">{escape(x_label)}</text>')
     middle = (TOP + HEIGHT - BOTTOM) / 2

@@ -17,7 +17,7 @@ from agents.policy import VLAPolicy
 from agents.sampling import AnchorSampler
 from agents.trainlog import Metrics, circumstances
 from agents.vla.config import VLAConfig
-from agents.weights import WeightConfig
+from agents.weights import ClassShares, FrameClass, WeightConfig
 from dexhil_env.errors import CheckpointError, ConfigError
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def train(
     learner = Learner(policy, dataset, config)
     if resume and (run / STATE_FILE).exists():
         learner.load(run / STATE_FILE)
-    write_text(run / "config.json", json.dumps(describe_run(policy, dataset, config), indent=2))
+    write_text(run / "config.json", json.dumps(describe_run(policy, dataset, config, learner.sampler.shares), indent=2))
     logger.info("effective shares before training:\n%s", learner.sampler.shares.table())
     with Metrics(run, learner.step, tensorboard=config.tensorboard) as metrics:
         _loop(learner, metrics, run)
@@ -216,7 +216,7 @@ class Learner:
         })  # fmt: skip
 
 
-def describe_run(policy: VLAPolicy, dataset: ChunkDataset, config: TrainConfig) -> dict[str, Any]:
+def describe_run(policy: VLAPolicy, dataset: ChunkDataset, config: TrainConfig, shares: ClassShares) -> dict[str, Any]:
     """Return what the run folder's ``config.json`` holds."""
     return circumstances() | {
         "seed": config.seed,
@@ -226,4 +226,7 @@ def describe_run(policy: VLAPolicy, dataset: ChunkDataset, config: TrainConfig) 
         "anchors": len(dataset),
         "episodes": len(dataset.tasks),
         "statistics": policy.normalizer.digest(),
+        "classes": {kind.name.lower(): int(shares.counts[kind]) for kind in FrameClass},
+        "share": {kind.name.lower(): float(shares.share[kind]) for kind in FrameClass},
+        "target": {kind.name.lower(): float(shares.target[kind]) for kind in FrameClass},
     }

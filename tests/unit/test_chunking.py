@@ -112,6 +112,8 @@ def test_closing_moment():
     target, valid = closing_target(episode)
     assert np.array_equal(target, np.repeat(episode.state[12:13, :7], 20, 0))
     assert valid.tolist() == [True] * 13 + [False] * 7
+    episode.action[3:6, 7:] = 1.0  # a premature grasp, opened again: the final one counts
+    np.testing.assert_array_equal(closing_target(episode)[0][0], episode.state[12, :7])
     episode.action[:, 7:] = 0.5
     assert not closing_target(episode)[1].any()
 

@@ -1,0 +1,114 @@
+"""What a study is: fixed before it starts, written beside its results."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from agents.dagger import EVAL_SEED
+from agents.study.arms import ARMS, MAIN_ARMS
+from agents.trainer import TrainConfig
+from agents.vla.config import PRESETS, VLAConfig
+from agents.weights import WeightConfig
+from dexhil_env.errors import ConfigError
+from dexhil_env.hil.motion import MotionConfig
+from dexhil_env.hil.scripted import ScriptedConfig
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """One study. The protocol is the paper's: 30 demonstrations per task, 3 rounds of 10 corrections per task, one policy for both tasks.
+
+    Attributes:
+        env_ids: environments; one policy learns all of them.
+        env_kwargs: further arguments of each environment, by id: how hard the tasks are.
+        arms: what is compared, names of :data:`agents.study.arms.ARMS`.
+        every_round: arms that are evaluated after every round; the others after the last one only.
+        seeds: training seeds; each has its own demonstrations, corrections, initial weights and batches.
+        rounds: rounds of post-training.
+        demos: demonstrations per environment for the warm-up.
+        corrections: corrected episodes (or further demonstrations, for the Baseline) per environment and round.
+        max_tries: attempts per environment and round, as a multiple of ``corrections``, after which a round goes on with fewer.
+        vla: the network.
+        warmup: training of the warm-up.
+        round: training of each round; the same for all arms.
+        operator: habits of the simulated human.
+        eval_episodes: evaluation episodes per environment and policy.
+        eval_seed: first evaluation seed; the same seeds for all arms, so that comparisons are paired.
+        max_episode_steps: time limit of an episode [control periods of 50 ms].
+        image_size: camera image size [px].
+    """
+
+    env_ids: tuple[str, ...] = ("DexHiL-PlushSim-v0", "DexHiL-TissueSim-v0")
+    env_kwargs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    arms: tuple[str, ...] = tuple(ARMS)
+    every_round: tuple[str, ...] = MAIN_ARMS
+    seeds: tuple[int, ...] = (0, 1, 2)
+    rounds: int = 3
+    demos: int = 30
+    corrections: int = 10
+    max_tries: int = 4
+    vla: VLAConfig = field(default_factory=VLAConfig)
+    warmup: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1500, tensorboard=False))
+    round: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, lr=3e-4, warmup=50, tensorboard=False))
+    operator: ScriptedConfig = field(default_factory=ScriptedConfig)
+    eval_episodes: int = 50
+    eval_seed: int = EVAL_SEED
+    max_episode_steps: int = 240
+    image_size: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuse studies that cannot work."""
+        unknown = [name for name in (*self.arms, *self.every_round) if name not in ARMS]
+        if unknown:
+            raise ConfigError(f"unknown arms {unknown}; known are {list(ARMS)}")
+        missing = [name for name in self.arms if ARMS[name].data == "shared" and ARMS[name].share not in self.arms]
+        if missing:
+            raise ConfigError(f"arms {missing} use the corrections of {[ARMS[name].share for name in missing]}; add those to --config.arms")
+        if not self.env_ids or not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ConfigError(f"env_ids and different seeds are needed; got {self.env_ids}, {self.seeds}")
+        if min(self.rounds, self.demos, self.corrections, self.max_tries, self.eval_episodes) < 1:
+            raise ConfigError("rounds, demos, corrections, max_tries and eval_episodes must be at least 1")
+
+    def operator_of(self, arm: str) -> ScriptedConfig:
+        """Return the simulated human of an arm."""
+        return replace(self.operator, **ARMS[arm].operator)
+
+
+def smoke() -> StudyConfig:
+    """A study of seconds: proves the machinery, says nothing about the methods."""
+    brief = TrainConfig(steps=4, batch_size=4, warmup=1, log_every=2, save_every=2, tensorboard=False)
+    return StudyConfig(
+        arms=("dexhil", "dagger", "baseline"), seeds=(0,), rounds=1, demos=1, corrections=1, max_tries=2, vla=PRESETS["debug"],
+        warmup=brief, round=brief, eval_episodes=1, max_episode_steps=100, image_size=32,
+    )  # fmt: skip
+
+
+def described(config: StudyConfig) -> dict[str, Any]:
+    """Return a configuration with the definitions of its arms, as it is written to disk."""
+    return {**asdict(config), "definitions": {name: asdict(ARMS[name]) for name in config.arms}}
+
+
+def read_config(folder: Path) -> StudyConfig:
+    """Read the configuration of a study folder.
+
+    Raises:
+        ConfigError: it holds none, or one of another version.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{folder} is no study (config.json is missing); start one with `dexhil study run {folder}`")
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    values.pop("definitions", None)
+    try:
+        values |= {"vla": VLAConfig.from_dict(values["vla"]), "warmup": _training(values["warmup"]), "round": _training(values["round"])}
+        operator = values["operator"]
+        values["operator"] = ScriptedConfig(**{**operator, "motion": MotionConfig(**operator["motion"])})
+        fixed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return StudyConfig(**fixed)
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{path} was written by another version: {error}") from error
+
+
+def _training(values: dict[str, Any]) -> TrainConfig:
+    return TrainConfig(**{**values, "betas": tuple(values["betas"]), "weights": WeightConfig(**values["weights"])})
