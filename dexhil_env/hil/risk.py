@@ -5,6 +5,7 @@ arrived). Two more are common sense: no progress, and leaving the safe region. T
 episodes raise (almost) no alarm; ``tests/physics/test_scripted.py`` holds them to that.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,11 +51,13 @@ class RiskConfig:
     Attributes:
         stall_s: this long without progress is an alarm [s].
         stall_gain: increase of the task's progress that counts as progress.
+        ahead_s: how far a person sees the motion of the palm ahead [s].
         workspace_m: (low, high) corners of the safe box of the palm [m].
     """
 
     stall_s: float = 3.0
     stall_gain: float = 0.02
+    ahead_s: float = 0.15
     workspace_m: tuple[tuple[float, float, float], tuple[float, float, float]] = ((0.25, -0.4, 0.05), (0.85, 0.4, 0.75))
 
 
@@ -66,9 +69,19 @@ class _Common:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the best progress."""
+        """Forget the best progress and the motion."""
+        self._palms: deque[tuple[float, F64]] = deque(maxlen=3)
         self._best = -1.0
         self._best_at: float | None = None
+
+    def ahead(self, T_base_ee: F64, t_s: float) -> F64:
+        """Return the palm pose (4, 4) that the present motion leads to in ``ahead_s``."""
+        self._palms.append((t_s, T_base_ee[:3, 3].copy()))
+        then, position = self._palms[0]
+        moved = T_base_ee.copy()
+        if t_s > then:
+            moved[:3, 3] += (T_base_ee[:3, 3] - position) * (self.config.ahead_s / (t_s - then))
+        return moved
 
     def common(self, T_base_ee: F64, t_s: float) -> str | None:
         """Judge what does not depend on the task."""
@@ -97,7 +110,7 @@ class PlushRiskConfig(RiskConfig):
         held_height_m: height of the toy's centre that shows that the hand holds it [m]; a toy on the table has 0.036.
     """
 
-    beside_m: float = 0.04
+    beside_m: float = 0.05
     low_m: float = 0.07
     closing_rad: float = 0.4
     early_m: float = 0.035
@@ -121,11 +134,10 @@ class PlushRisk(_Common):
 
     def look(self, T_base_ee: F64, hand: F64, t_s: float) -> str | None:
         """Judge a grasp; see :class:`RiskMonitor`."""
-        rules, metrics = self.rules, self._env.evaluation.metrics
-        centre = T_base_ee[:3, :3] @ np.array(GRASP.centre_m) + T_base_ee[:3, 3]
-        beside = float(np.hypot(centre[0] - metrics["toy_x_m"], centre[1] - metrics["toy_y_m"]))
-        over = float(centre[2]) - GRASP.height_m
-        held = metrics["toy_centre_height_m"] > rules.held_height_m
+        rules = self.rules
+        beside, over = self._off(T_base_ee)
+        beside_soon, over_soon = self._off(self.ahead(T_base_ee, t_s))
+        held = self._env.evaluation.metrics["toy_centre_height_m"] > rules.held_height_m
         closed = float(hand[list(FLEXION)].mean()) > rules.closing_rad
         if not closed:
             self._begun = None
@@ -137,9 +149,15 @@ class PlushRisk(_Common):
                 return "closing before the wrist has arrived"
             if over > self._lowest + rules.empty_m:
                 return "bad contact: lifting an empty hand"
-        if not held and not closed and over < rules.low_m and beside > rules.beside_m:
+        if not held and not closed and over_soon < rules.low_m and min(beside, beside_soon) > rules.beside_m:
             return "bad contact: beside the toy"
         return self.common(T_base_ee, t_s)
+
+    def _off(self, T_base_ee: F64) -> tuple[float, float]:
+        """Distance of the grasp centre beside the toy and over the height of the grasp [m]."""
+        metrics = self._env.evaluation.metrics
+        centre = T_base_ee[:3, :3] @ np.array(GRASP.centre_m) + T_base_ee[:3, 3]
+        return float(np.hypot(centre[0] - metrics["toy_x_m"], centre[1] - metrics["toy_y_m"])), float(centre[2]) - GRASP.height_m
 
 
 @dataclass(frozen=True)
@@ -152,14 +170,16 @@ class TissueRiskConfig(RiskConfig):
         closing_gap_m: distance of thumb tip and index tip that counts as closing [m]; they come down 4 to 6 cm apart.
         early_m: closing higher than this over the place to pinch is premature [m].
         empty_m: rising this far above the lowest point of the closed fingers, without the tissue coming along, is empty [m].
+        empty_s: fingers closed for this long that do not touch the tissue on both sides have missed it [s]; closing takes 0.45.
         gain: increase of the extracted share that shows that the tissue comes along.
     """
 
-    across_m: float = 0.022
+    across_m: float = 0.028
     low_m: float = 0.05
     closing_gap_m: float = 0.035
     early_m: float = 0.022
     empty_m: float = 0.05
+    empty_s: float = 0.6
     gain: float = 0.05
 
 
@@ -174,6 +194,7 @@ class TissueRisk(_Common):
         """Forget the attempt."""
         super().reset()
         self._lowest, self._lowest_over, self._fraction_then = np.inf, np.inf, 0.0
+        self._gripped_at: float | None = None
 
     def look(self, T_base_ee: F64, hand: F64, t_s: float) -> str | None:
         """Judge a pinch; see :class:`RiskMonitor`."""
@@ -181,6 +202,7 @@ class TissueRisk(_Common):
         rules, metrics = self.rules, self._env.evaluation.metrics
         fraction, height = metrics["extracted_fraction"], float(T_base_ee[2, 3])
         across, over = self._off(T_base_ee)
+        across_soon, over_soon = self._off(self.ahead(T_base_ee, t_s))
         out = fraction > SUCCESS_FRACTION
         closed = not out and metrics["tip_gap_m"] < rules.closing_gap_m
         if not closed:
@@ -189,11 +211,17 @@ class TissueRisk(_Common):
             self._lowest, self._fraction_then = height, fraction
         if closed:
             self._lowest_over = min(self._lowest_over, over)
+        task = self._env.task
+        assert isinstance(task, TissueTask)
+        if not closed or task.gripping() or self._gripped_at is None:
+            self._gripped_at = t_s
         if closed and self._lowest_over > rules.early_m:
             return "closing before the wrist has arrived"
+        if closed and t_s - self._gripped_at > rules.empty_s:
+            return "bad contact: missed the tissue's edge"
         if closed and height > self._lowest + rules.empty_m and fraction < self._fraction_then + rules.gain:
             return "bad contact: missed the tissue's edge"
-        if not out and not closed and over < rules.low_m and across > rules.across_m:
+        if not out and not closed and over_soon < rules.low_m and min(across, across_soon) > rules.across_m:
             return "bad contact: beside the tissue's edge"
         return self.common(T_base_ee, t_s)
 

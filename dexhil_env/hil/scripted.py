@@ -41,6 +41,7 @@ class ScriptedConfig:
             gives back once the risk is gone for ``safe_s``.
         safe_s: time without risk before a hand-back [s].
         max_interventions: takeovers per episode.
+        give_up_s: after driving this long in one takeover a person gives the trial up as failed [s]; 0 never gives up.
         hand_mismatch_rad: standard deviation of the difference between the person's fingers and the robot's at the press [rad].
         motion: speed limits and tremor.
         mapping: how a takeover is mapped: ``"anchor"``, or for comparison ``"direct"`` or ``"blend"`` (dexhil_env.hil.mapping).
@@ -56,6 +57,7 @@ class ScriptedConfig:
     handback: Literal["never", "when_safe"] = "never"
     safe_s: float = 1.0
     max_interventions: int = 5
+    give_up_s: float = 6.0
     hand_mismatch_rad: float = 0.1
     motion: MotionConfig = field(default_factory=MotionConfig)
     mapping: Mapping = "anchor"
@@ -70,7 +72,7 @@ class ScriptedConfig:
             raise ConfigError(f"handback must be 'never' or 'when_safe'; got {self.handback!r}")
         check_mapping(self.mapping)
         mismatches = (self.hand_mismatch_rad, self.pose_mismatch_m, self.pose_mismatch_rad)
-        if min(self.reaction_s, self.reaction_sd_s, self.safe_s, *mismatches) < 0 or self.max_interventions < 0:
+        if min(self.reaction_s, self.reaction_sd_s, self.safe_s, self.give_up_s, *mismatches) < 0 or self.max_interventions < 0:
             raise ConfigError(f"times, counts and deviations must not be negative; got {self}")
 
 
@@ -164,6 +166,7 @@ class ScriptedOperator:
         self._rng = rng
         self._alarm_at: float | None = None
         self._safe_since: float | None = None
+        self._now = self._since = 0.0
         self._takeovers: list[dict[str, object]] = []
         self._first_alarm: str | None = None
         self._commanded = env.servo.commanded.copy()
@@ -177,7 +180,7 @@ class ScriptedOperator:
 
     def watch(self, t_s: float, commanded: F64) -> None:
         """Judge the scene; press or release the key."""
-        self._commanded = commanded
+        self._commanded, self._now = commanded, t_s
         T_base_ee = self._teleop.ik.forward(commanded[ARM])
         reason = self._risk.look(T_base_ee, commanded[HAND], t_s)
         if self.engaged:
@@ -195,6 +198,7 @@ class ScriptedOperator:
         if t_s >= self._alarm_at - 1e-9:
             self._teleop.engage(arm=self.config.limbs != "hand", hand=self.config.limbs != "arm")
             self._takeovers.append({"t_s": t_s, "reason": reason})
+            self._since = t_s
             self._alarm_at, self._safe_since = None, t_s
 
     def _maybe_hand_back(self, t_s: float, reason: str | None) -> None:
@@ -210,8 +214,11 @@ class ScriptedOperator:
         return self._teleop.poll(t_s, commanded)
 
     def verdict(self) -> Verdict:
-        """The twin's own judgement stands."""
-        return Verdict.NONE
+        """The twin's own judgement stands, unless the person has had enough."""
+        config = self.config
+        if not (config.give_up_s > 0 and self.engaged and self._takeovers) or self._env is None or self._env.evaluation.success:
+            return Verdict.NONE
+        return Verdict.FAILURE if self._now - self._since >= config.give_up_s else Verdict.NONE
 
     def facts(self) -> dict[str, object]:
         """Return takeovers with their reasons, and the first alarm (also when it came to no takeover)."""

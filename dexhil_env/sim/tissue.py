@@ -25,6 +25,7 @@ LOST_DISTANCE_M: Final = 0.5
 """Further than this from the pack, or under the table, the tissue cannot be had any more."""
 TIP_SITES: Final = ("tip_1", "tip_2", "tip_3", "tip_4", "tip_5")
 """Fingertips, thumb and index finger first."""
+PAD_GEOMS: Final = ("thumb_distal", "index_distal")
 IN_HAND_M: Final = 0.05
 """A fingertip at least this near to the material counts as having it in the hand [m]."""
 _PACK_CENTRE: Final = (0.58, 0.0, 0.0)
@@ -128,7 +129,14 @@ class TissueTask:
         self._model, self._data = model, data
         self.cloth, self.pack = Cloth(model, "tissue", CLOTH), Pack(model)
         self._tips = [int(model.site(name).id) for name in TIP_SITES]
+        self._pads = tuple(int(model.geom(name).id) for name in PAD_GEOMS)
         self._apply(self._physics)
+
+    def gripping(self) -> bool:
+        """Whether both pads of thumb and index finger touch the tissue."""
+        contact = self._data.contact
+        touched = contact.geom[contact.flex[:, 1] >= 0]
+        return all(bool((touched == pad).any()) for pad in self._pads)
 
     def reset(self, rng: np.random.Generator, options: dict[str, Any]) -> None:
         """Stand the pack somewhere and put a settled tissue into it."""

@@ -73,7 +73,6 @@ class TissueExpert:
         self._task, self._model, self._data, self._never_close = task, model, data, never_close
         self._tips = [int(model.site(name).id) for name in TIP_SITES[:2]]
         self._palm = int(model.site("ee").id)
-        self._pads = {int(model.geom(name).id): i for i, name in enumerate(("thumb_distal", "index_distal"))}
         self._rest = Habits()
         self._start()
 
@@ -147,12 +146,7 @@ class TissueExpert:
 
     def gripping(self) -> bool:
         """Whether both pads touch the tissue."""
-        touched, contact = set[int](), self._data.contact
-        flex_side = contact.flex[:, 1] >= 0
-        for geom in contact.geom[flex_side].ravel():
-            if int(geom) in self._pads:
-                touched.add(self._pads[int(geom)])
-        return len(touched) == 2
+        return self._task.gripping()
 
     def _go(self, phase: str, t_s: float) -> None:
         self.phase, self._since, self._slipping = phase, t_s, 0
