@@ -1,1 +1,1 @@
-"""Hardware drivers of DexHiL (empty in this release: see CHANGELOG)."""
+"""Hardware drivers of DexHiL, and emulators that speak the same wire. Everything heavy is imported when it is used."""

@@ -1,0 +1,1 @@
+"""Emulated hardware: servers that speak the wire protocols of the real devices, backed by the twin."""

@@ -1,0 +1,47 @@
+"""How the emulated arm behaves on the network, and what can go wrong there."""
+
+from dataclasses import dataclass
+
+from dexhil_env.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class FciConfig:
+    """How the emulated robot behaves on the network.
+
+    Attributes:
+        address: address to listen on; loopback unless you mean it.
+        pace: robot seconds per second of wall time, at most 1; lower for a simulation that is slower than real time. libfranka does not
+            mind: the robot's clock counts states.
+        patience_s: how long a cycle waits for the client's answer before it counts as lost [s]. 0 is the real robot; more keeps a busy
+            machine from raising communication errors.
+        enforce: end a motion that breaks a limit; False only records.
+        realtime: ask Linux for real-time scheduling (needs permission; silently goes on without).
+        seed: of the packet loss.
+    """
+
+    address: str = "127.0.0.1"
+    pace: float = 1.0
+    patience_s: float = 0.0
+    enforce: bool = True
+    realtime: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.pace <= 1.0:
+            raise ConfigError(f"pace must lie in (0, 1]; got {self.pace}")
+        if not 0.0 <= self.patience_s <= 1.0:
+            raise ConfigError(f"patience_s must lie in [0, 1] s; got {self.patience_s}")
+
+
+@dataclass
+class LineFaults:
+    """What goes wrong on the line.
+
+    Attributes:
+        loss: share of states and of commands that vanish, each.
+        delay_s: added to the way of every state [s].
+    """
+
+    loss: float = 0.0
+    delay_s: float = 0.0

@@ -1,0 +1,305 @@
+"""Driver of the Franka FR3: joint set points in, joint impedance control out, and nobody has to watch it.
+
+One long-lived joint impedance tracker (torques, 1 kHz, in franky's C++ thread) follows a reference that a 200 Hz thread makes from the
+set points. A second thread reads the arm. Both watch: an arm that stops answering, a caller that stops asking, a reflex, a user stop or
+a bad line ends the motion and leaves the arm holding. This software is no substitute for the arm's user stop.
+"""
+
+import atexit
+import logging
+import threading
+import time
+from dataclasses import replace
+from types import TracebackType
+from typing import Final
+
+import numpy as np
+
+from dexhil_env import robot
+from dexhil_env.clock import Rate
+from dexhil_env.errors import ActionError, DeviceError
+from dexhil_env.types import F64
+from real.fr3_config import FR3Config
+from real.fr3_link import FrankaLink
+from real.fr3_reference import Reference
+from real.fr3_state import SETTLING_S, ArmState, judge, make_state
+
+__all__ = ["FR3", "ArmState", "FR3Config"]
+
+logger = logging.getLogger(__name__)
+
+STATE_PERIOD_S: Final = 0.004
+MAX_HOMING_SPEED: Final = 0.3
+"""Above this share of the limits the planner's motions trip the FR3's jerk limit (measured on an emulated arm)."""
+
+
+class FR3:
+    """The arm. Use it as a context manager, or call :meth:`close`: every way out leaves the arm holding."""
+
+    def __init__(self, config: FR3Config) -> None:
+        self.config = config
+        self._link: FrankaLink | None = None
+        self._state: ArmState | None = None
+        self._faults: list[str] = []
+        self._threads: list[threading.Thread] = []
+        self._alive = False
+        self._tracking = False
+        self._holding = False
+        self._motion = threading.RLock()
+        self._aim = threading.Lock()
+        self._started_s = self._asked_s = 0.0
+        self._asked = False
+        self._warned = False
+        self.missed_ticks = 0
+
+    @property
+    def running(self) -> bool:
+        """The arm follows set points."""
+        return self._tracking
+
+    @property
+    def holding(self) -> bool:
+        """The reference stands still because set points or states are late; both may come back."""
+        return self._tracking and self._holding
+
+    def connect(self) -> None:
+        """Open the connection and configure the arm (load, collision thresholds); nothing moves.
+
+        Raises:
+            ConfigError: franky is not installed.
+            DeviceTimeout, DeviceError: no arm, or it refuses; within 3 s.
+        """
+        if self._link is not None:
+            return
+        link, cfg = FrankaLink(self.config), self.config
+        limits = (robot.ARM_MAX_VELOCITY * cfg.speed, robot.ARM_MAX_ACCELERATION * cfg.acceleration, np.array(cfg.max_error))
+        self._reference = Reference(link.low + cfg.joint_margin, link.high - cfg.joint_margin, *limits)
+        self._state = make_state(link.read(), None)
+        self._link, self._alive = link, True
+        self._faults.clear()
+        self._threads = [threading.Thread(target=loop, name=loop.__name__, daemon=True) for loop in (self._watch, self._drive)]
+        for thread in self._threads:
+            thread.start()
+        atexit.register(self.close)
+        logger.info("arm at %s connected, mode %s", cfg.address, self._state.mode)
+
+    def start(self) -> None:
+        """Begin to track; the first target is where the arm is.
+
+        Raises:
+            DeviceError: faults are pending, or the arm is not ready to move.
+        """
+        link = self._connected()
+        with self._motion:
+            if self._tracking:
+                return
+            self._refuse_faults()
+            state = self.state()
+            if state.mode != "Idle":
+                raise DeviceError(f"the arm is in mode {state.mode}; it must be Idle: release the user stop, then call recover()")
+            self._reference.reset(state.q)
+            link.track(np.array(self.config.stiffness))
+            self._started_s, self._asked, self._holding, self._warned = time.monotonic(), False, False, False
+            self._tracking = True
+
+    def command(self, q: F64, stamp_ns: int) -> None:
+        """Give a set point.
+
+        Args:
+            q: (7,) [rad].
+            stamp_ns: when it was made, on any steady clock; the reference reaches it one period after that of the set point before.
+
+        Raises:
+            ActionError: wrong shape, not finite, or farther than ``max_jump`` from the one before; the arm goes on as before.
+            DeviceError: the arm does not track; the text says why.
+        """
+        values = np.asarray(q, dtype=float)
+        if values.shape != (7,) or not np.isfinite(values).all():
+            raise ActionError(f"a set point of the arm is 7 finite joint angles [rad]; got {q!r}")
+        if not self._tracking:
+            self._refuse_faults()
+            raise DeviceError("the arm does not follow set points; call start() first")
+        with self._aim:
+            jump = np.abs(values - self._reference.goal)
+            if jump.max() > self.config.max_jump:
+                i = int(jump.argmax())
+                raise ActionError(
+                    f"the set point of {robot.ARM_JOINTS[i]} is {jump[i]:.3f} rad from the one before, more than max_jump = "
+                    f"{self.config.max_jump} rad; move in smaller steps, or bring the arm there with home()"
+                )
+            self._reference.aim(values, stamp_ns)
+            self._asked, self._asked_s = True, self._now()
+            self._holding = False
+
+    def state(self) -> ArmState:
+        """Newest state; never waits.
+
+        Raises:
+            DeviceError: not connected.
+        """
+        state = self._state
+        if state is None:
+            raise DeviceError("the arm is not connected; call connect() first")
+        return replace(state, age_s=state.age_s + (time.monotonic_ns() - state.stamp_ns) * 1e-9)
+
+    def faults(self) -> list[str]:
+        """What went wrong since the last :meth:`recover`, oldest first; empty when all is well."""
+        return list(self._faults)
+
+    def stop(self) -> None:
+        """End the motion; the arm holds. Safe at any time, from any thread."""
+        with self._motion:
+            link, tracked = self._link, self._tracking
+            self._tracking = False
+            if link is None:
+                return
+            try:
+                link.stop()
+            except DeviceError as error:
+                if self._faults:
+                    logger.debug("arm: %s", error)  # the consequence of what is known already
+                else:
+                    self._note(str(error))
+            if tracked:
+                logger.info("arm stopped")
+
+    def recover(self) -> None:
+        """Clear faults and errors of the arm, on request only; the arm stays where it is. Opens a lost connection again.
+
+        Raises:
+            DeviceError: the arm refuses (user stop) or stays in error.
+        """
+        self.stop()
+        if any(not thread.is_alive() for thread in self._threads):
+            self.close()
+            self.connect()
+        with self._motion:
+            link = self._connected()
+            link.recover()
+            deadline = time.monotonic() + 1.0
+            while self.state().mode != "Idle" or self.state().age_s > self.config.stale_hold_s:
+                if time.monotonic() > deadline:
+                    state = self.state()
+                    raise DeviceError(f"the arm is in mode {state.mode} {list(state.errors)} after recovery; see Franka Desk")
+                time.sleep(0.01)
+            link.configure(self.config)
+            self._faults.clear()
+
+    def home(self, q: F64, speed: float = 0.1) -> None:
+        """Move to ``q`` (7,) [rad] with the arm's planner and wait for the end; tracking ends before.
+
+        Args:
+            q: target [rad].
+            speed: share of the arm's velocity, acceleration and jerk limits, at most 0.3.
+        """
+        link, target = self._connected(), np.asarray(q, dtype=float)
+        inside = target.shape == (7,) and (target >= self._reference.low).all() and (target <= self._reference.high).all()
+        if not inside or not 0.0 < speed <= MAX_HOMING_SPEED:
+            raise ActionError(f"home() takes 7 angles inside the joint ranges and a speed in (0, {MAX_HOMING_SPEED}]; got {q!r}, {speed}")
+        self.stop()
+        self._refuse_faults()
+        link.move(target, speed)
+        while link.in_control:
+            if self._faults:
+                self.stop()
+            time.sleep(0.01)
+        self._refuse_faults()
+        link.join()
+
+    def close(self) -> None:
+        """Stop, and leave the arm holding; safe to call twice."""
+        self.stop()
+        self._alive = False
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(2.5)
+        if self._link is not None:
+            self._link.close()
+        self._threads, self._link, self._state = [], None, None
+        atexit.unregister(self.close)
+
+    def _connected(self) -> FrankaLink:
+        if self._link is None:
+            raise DeviceError("the arm is not connected; call connect() first")
+        return self._link
+
+    def _refuse_faults(self) -> None:
+        if self._faults:
+            raise DeviceError(f"the arm has stopped: {'; '.join(self._faults)}. Look at the robot, then call recover()")
+
+    def _now(self) -> float:
+        """Time that set points live in [s]."""
+        return self.state().robot_time_s if self.config.clock == "robot" else time.monotonic()
+
+    def _note(self, text: str) -> None:
+        if text not in self._faults:
+            self._faults.append(text)
+            logger.error("arm: %s", text)
+
+    def _fault(self, text: str) -> None:
+        self._note(text)
+        self.stop()
+
+    def _watch(self) -> None:
+        """Thread: read the arm."""
+        link, rate = self._connected(), Rate(STATE_PERIOD_S)
+        while self._alive:
+            try:
+                self._state = make_state(link.read(), self._state)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the arm can no longer be read; told as a fault, the thread ends
+                self._note(f"connection to the arm lost ({error})")
+                self._tracking = False
+                return
+            rate.sleep()
+
+    def _drive(self) -> None:
+        """Thread: judge the state and lead the tracker."""
+        link, rate = self._connected(), Rate(robot.SERVO_PERIOD_S)
+        last = self._now()
+        try:
+            while self._alive:
+                missed = rate.missed
+                rate.sleep()
+                self.missed_ticks += rate.missed - missed if self._tracking else 0
+                now = self._now()
+                dt, last = min(now - last, 4 * robot.SERVO_PERIOD_S), now
+                with self._motion:
+                    self._judge()
+                if self._tracking:
+                    self._lead(link, dt, now)
+        except DeviceError:
+            if self._alive:
+                raise
+        except Exception as error:
+            self._fault(f"the driver failed ({error!r})")
+            raise
+
+    def _lead(self, link: FrankaLink, dt: float, now: float) -> None:
+        with self._aim:
+            silent = now - self._asked_s if self._asked else 0.0
+            late = self.state().age_s > self.config.stale_hold_s or silent > self.config.dead_man_s
+            if late and not self._holding:
+                self._reference.hold()
+            self._holding = late
+            q, dq = self._reference.tick(dt, self.state().q)
+        if self._tracking:
+            link.set_target(q, dq)
+        if silent > self.config.dead_man_stop_s:
+            self._fault(f"no set point for {self.config.dead_man_stop_s:g} s")
+
+    def _judge(self) -> None:
+        """End the motion if the state asks for it."""
+        state = self.state()
+        moved_s = time.monotonic() - self._started_s if self._tracking else 0.0
+        if trouble := judge(state, moved_s, self.config):
+            self._fault(trouble)
+        elif moved_s > SETTLING_S and state.success_rate < self.config.warn_success and not self._warned:
+            self._warned = True
+            logger.warning("arm: only %.0f %% of the packets arrive in time", 100 * state.success_rate)
+
+    def __enter__(self) -> "FR3":
+        self.connect()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
