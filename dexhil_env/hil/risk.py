@@ -101,7 +101,7 @@ class PlushRiskConfig(RiskConfig):
     """Thresholds for grasping the toy. A person sees a miss coming: the hand goes down beside the toy, or closes before it is there.
 
     Attributes:
-        beside_m: going down open with the grasp centre further beside the toy than this will miss it [m]; the expert stays within 0.02.
+        beside_m: going down open with the grasp centre further beside the toy than this will miss it [m]; the expert stays within 0.05.
         low_m: height over the height of the grasp that counts as going down [m].
         closing_rad: mean finger flexion that counts as closing [rad].
         early_m: closing higher than this over the height of the grasp is premature [m].
@@ -110,8 +110,8 @@ class PlushRiskConfig(RiskConfig):
         held_height_m: height of the toy's centre that shows that the hand holds it [m]; a toy on the table has 0.036.
     """
 
-    beside_m: float = 0.05
-    low_m: float = 0.07
+    beside_m: float = 0.055
+    low_m: float = 0.055
     closing_rad: float = 0.4
     early_m: float = 0.035
     empty_m: float = 0.09
