@@ -37,6 +37,8 @@ EVAL_SEED = 3_000_000
 """First seed of each purpose. Nothing is ever tuned on seeds from ``EVAL_SEED`` on; use 4,000,000 and above for that."""
 TUNING_SEED = 4_000_000
 SEEDS_PER_ROUND = 10_000
+SEED_STRIDE = 100_000_000
+"""Training seeds are this far apart, so that no scene is shared between them."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class DaggerRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._claim()
         self.store = EpisodeStore(self.folder / "data")
-        self._seed_shift = config.seed * 100_000_000
+        self._seed_shift = config.seed * SEED_STRIDE
 
     def _claim(self) -> None:
         path = self.folder / "config.json"

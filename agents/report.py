@@ -18,6 +18,7 @@ from agents.statistics import Paired
 from agents.svg import Series, line_chart, timeline
 from dexhil_env.episode import Episode
 from dexhil_env.errors import DatasetError
+from dexhil_env.registration import task_name
 from dexhil_env.store import EpisodeStore
 from dexhil_env.store.files import write_whole
 from dexhil_env.types import Source
@@ -108,10 +109,6 @@ def _page(run: RunData, clips: Sequence[Clip]) -> str:
     )
 
 
-def _short(env_id: str) -> str:
-    return env_id.removeprefix("DexHiL-").split("Sim")[0].split("Real")[0].lower()
-
-
 def _label(name: str) -> str:
     kind, number = name.split("-")
     return "warm-up" if name == "round-0" else f"{'round' if kind == 'round' else 'control'} {number}"
@@ -122,7 +119,7 @@ def _headline(run: RunData) -> str:
     if len(rounds) < 2:
         return ""
     first, last = run.results[rounds[0]], run.results[rounds[-1]]
-    parts = [f"<b>{_short(e)}</b> {_percent(first[e])} &rarr; {_percent(last[e])}" for e in last if e in first]
+    parts = [f"<b>{task_name(e)}</b> {_percent(first[e])} &rarr; {_percent(last[e])}" for e in last if e in first]
     return f"<p class='headline'>{' &nbsp; '.join(parts)} <span>after {len(rounds) - 1} round(s) of simulated human correction</span></p>"
 
 
@@ -151,7 +148,7 @@ def _success(run: RunData) -> str:
             rates = [run.results[name][env_id] for name in shown]
             values = [100 * r.n_success / len(r.seeds) for r in rates]
             bounds = [r.interval for r in rates]
-            label = f"{_short(env_id)}: {'corrections' if kind == 'round' else 'control, same steps without'}"
+            label = f"{task_name(env_id)}: {'corrections' if kind == 'round' else 'control, same steps without'}"
             x = [int(name.split("-")[1]) for name in shown]
             if shown:
                 lines.append(Series(label, x, values, [100 * b[0] for b in bounds], [100 * b[1] for b in bounds], kind == "control"))
@@ -170,7 +167,7 @@ def _success_row(run: RunData, name: str, env_id: str) -> list[str]:
     times = [steps / 20 for steps, won in zip(result.steps, result.success, strict=True) if won]
     paired = result.against(before) if before is not None and name != "round-0" and before.seeds == result.seeds else None
     return [
-        _short(env_id), _label(name), f"{result.n_success} of {len(result.seeds)}", f"<b>{_percent(result)}</b>",
+        task_name(env_id), _label(name), f"{result.n_success} of {len(result.seeds)}", f"<b>{_percent(result)}</b>",
         f"{100 * low:.0f} to {100 * high:.0f} %", _pair(paired) if paired else "", f"{paired.p_value:.2g}" if paired else "",
         f"{np.median(times):.1f} s" if times else "",
     ]  # fmt: skip
@@ -281,7 +278,9 @@ def _losses(run: RunData) -> str:
 
 def _provenance(run: RunData) -> str:
     seeds = {
-        f"{name} / {_short(env)}": f"{r.seeds[0]} to {r.seeds[-1]}" for name, results in run.results.items() for env, r in results.items()
+        f"{name} / {task_name(env)}": f"{r.seeds[0]} to {r.seeds[-1]}"
+        for name, results in run.results.items()
+        for env, r in results.items()
     }
     rows = [[escape(key), value] for key, value in seeds.items()]
     config = escape(json.dumps(run.config, indent=2))

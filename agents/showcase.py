@@ -8,6 +8,7 @@ from agents.evaluate import EvalResult
 from agents.film import COLOURS, film, source_spans
 from agents.rollouts import Job
 from dexhil_env.hil.scripted import ScriptedConfig
+from dexhil_env.registration import task_name
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def film_run(
     if len(rounds) < 2:
         return clips
     for env_id in config["env_ids"]:
-        task = env_id.removeprefix("DexHiL-").split("Sim")[0].lower()
+        task = task_name(env_id)
         for seed in telling_seeds(results[rounds[0]][env_id], results[rounds[-1]][env_id], count):
             stories = (
                 ("before", "round-0", None, f"{task}, seed {seed}: the warm-up policy alone"),

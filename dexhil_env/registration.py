@@ -15,6 +15,11 @@ MAX_EPISODE_STEPS = 240
 ENV_IDS = ("DexHiL-PlushSim-v0", "DexHiL-TissueSim-v0")
 
 
+def task_name(env_id: str) -> str:
+    """Return the task of an id as one word: ``DexHiL-PlushSim-v0`` is ``plush``."""
+    return env_id.removeprefix("DexHiL-").split("Sim")[0].split("Real")[0].lower()
+
+
 def register_envs() -> None:
     """Register every id with Gymnasium; safe to call twice."""
     for env_id in ENV_IDS:

@@ -15,7 +15,7 @@ from agents.evaluate import EvalResult
 from agents.report import write_report
 from agents.rollouts import default_workers
 from agents.statistics import compare_paired, wilson_interval
-from dexhil_env.registration import ENV_IDS
+from dexhil_env.registration import ENV_IDS, task_name
 
 Task = Literal["both", "plush", "tissue"]
 SHIPPED = Path(__file__).resolve().parents[2] / "examples" / "first_light"
@@ -76,7 +76,7 @@ def demo(out: Path = Path("runs/demo"), task: Task = "both", fresh: bool = False
 def comparison_table(before: dict[str, EvalResult], after: dict[str, EvalResult]) -> Table:
     """Lay out success before and after on the same seeds, per task and over all."""
     table = Table("task", "before", "after", "difference, 95 % interval", "McNemar p")
-    rows = [(env_id.split("-")[1].removesuffix("Sim").lower(), before[env_id].success, after[env_id].success) for env_id in after]
+    rows = [(task_name(env_id), before[env_id].success, after[env_id].success) for env_id in after]
     if len(rows) > 1:
         rows.append(("all", sum((row[1] for row in rows), ()), sum((row[2] for row in rows), ())))
     for name, first, second in rows:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from agents.study.arms import EXPERT, WARMUP
 from agents.study.labour import gain_per_minute, labour, labour_ratio, recorded, supervision
-from agents.study.results import Study, task_name
+from agents.study.results import Study
 from agents.study.table import NOTHING, Table, found_of, number, places, round_name
+from dexhil_env.registration import task_name
 
 
 def status(study: Study) -> Table:

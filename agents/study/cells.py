@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.collect import JoinedView, Quota, StoreView, collect
-from agents.dagger import CORRECTION_SEED, DEMO_SEED, SEEDS_PER_ROUND
+from agents.dagger import CORRECTION_SEED, DEMO_SEED, SEED_STRIDE, SEEDS_PER_ROUND
 from agents.data import ChunkDataset
 from agents.evaluate import EvalResult, evaluate
 from agents.filters import FilterConfig
@@ -31,8 +31,6 @@ from dexhil_env.store import EpisodeStore
 from dexhil_env.store.files import write_json
 
 RESULT = "result.json"
-SEED_STRIDE = 100_000_000
-"""Training seeds are this far apart, so that no scene is shared between them."""
 
 
 @dataclass(frozen=True, order=True)

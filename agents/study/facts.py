@@ -5,8 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from agents.effort import effort_by_round
 from dexhil_env.store import EpisodeStore
 
 
@@ -22,8 +21,7 @@ def collection_facts(store: EpisodeStore, env_id: str, indices: list[int]) -> di
     facts = [store.facts(i) for i in indices]
     offline = bool(episodes) and episodes[0].round == 0
     helped = [bool(episode.intervention.any()) for episode in episodes]
-    total = sum(len(episode) / episode.fps for episode in episodes)
-    human = sum(float(np.count_nonzero(episode.intervention)) / episode.fps for episode in episodes)
+    spent = effort_by_round(episodes)
     won = [episode.is_success for episode in episodes]
     return {
         "env_id": env_id,
@@ -31,11 +29,11 @@ def collection_facts(store: EpisodeStore, env_id: str, indices: list[int]) -> di
         "alone": 0 if offline else sum(w and not h for w, h in zip(won, helped, strict=True)),
         "corrected": 0 if offline else sum(w and h for w, h in zip(won, helped, strict=True)),
         "failed": 0 if offline else sum(h and not w for w, h in zip(won, helped, strict=True)),
-        "takeovers": 0 if offline else sum(int(episode.intervention_id.max()) for episode in episodes),
+        "takeovers": sum(effort.takeovers for effort in spent),
         "reasons": dict(Counter(str(takeover["reason"]) for fact in facts for takeover in fact.get("takeovers", ()))),
-        "demonstration_s": round(total, 2) if offline else 0.0,
-        "intervention_s": 0.0 if offline else round(human, 2),
-        "watching_s": 0.0 if offline else round(total - human, 2),
+        "demonstration_s": round(sum(effort.demonstration_s for effort in spent), 2),
+        "intervention_s": round(sum(effort.intervention_s for effort in spent), 2),
+        "watching_s": round(sum(effort.watching_s for effort in spent), 2),
         "seeds": [int(fact["seed"]) for fact in facts],
     }
 

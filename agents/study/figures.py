@@ -8,10 +8,11 @@ from agents.study.arms import WARMUP
 from agents.study.draw import AMBER, BLUE, FILLS, GREEN, GRID, INK, PURPLE, SOFT, VERMILLION, Canvas, Frame, spread, text_width
 from agents.study.labour import labour
 from agents.study.modes import mode_counts
-from agents.study.results import REFERENCE, Study, task_name
+from agents.study.results import REFERENCE, Study
 from agents.study.stats import Difference, difference, pooled_rate, signed
 from agents.study.table import tasks
 from agents.svg import ticks as nice_ticks
+from dexhil_env.registration import task_name
 
 WIDTH = 900
 PERCENT = tuple(range(0, 101, 20))

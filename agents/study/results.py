@@ -186,11 +186,6 @@ class Study:
         return [(arm, r, seed) for arm, r in planned for seed in self.seeds if seed not in self.evaluations(arm, r)]
 
 
-def task_name(env_id: str) -> str:
-    """Return a short name: ``DexHiL-PlushSim-v0`` is ``plush``."""
-    return env_id.split("-")[1].removesuffix("Sim").lower() if env_id.count("-") else env_id
-
-
 def find(source: str | Path) -> Path:
     """Return the path of ``study.json`` for a file or the folder that holds it."""
     source = Path(source)

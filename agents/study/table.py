@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from html import escape
 
 from agents.study.arms import WARMUP
-from agents.study.results import Study, task_name
+from agents.study.results import Study
+from dexhil_env.registration import task_name
 
 NOTHING = "not run yet"
 

@@ -9,9 +9,10 @@ from agents.study.arms import EXPERT, WARMUP
 from agents.study.labour import labour
 from agents.study.modes import mode_counts
 from agents.study.paper import PAPER, PAPER_LABOUR_MIN, PAPER_TRIALS
-from agents.study.results import REFERENCE, Evaluation, Study, task_name
+from agents.study.results import REFERENCE, Evaluation, Study
 from agents.study.stats import difference, pooled_rate, signed
 from agents.study.table import NOTHING, Table, found_of, places, round_name, tasks
+from dexhil_env.registration import task_name
 
 
 def success(study: Study) -> Table:

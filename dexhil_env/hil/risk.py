@@ -21,8 +21,6 @@ from dexhil_env.sim.tissue import SUCCESS_FRACTION, TissueTask
 from dexhil_env.types import F64
 
 GRASP = Grasp()
-GRASP_CENTRE_EE = np.array([0.068, 0.008, 0.040])
-"""Middle of the closed hand in the palm frame [m]."""
 FLEXION = tuple(robot.HAND_MOTORS.index(name) for name in ("ff_mcp", "mf_mcp", "rf_mcp", "lf_mcp"))
 
 
@@ -201,8 +199,12 @@ class TissueRisk(_Common):
         del hand
         rules, metrics = self.rules, self._env.evaluation.metrics
         fraction, height = metrics["extracted_fraction"], float(T_base_ee[2, 3])
-        across, over = self._off(T_base_ee)
-        across_soon, over_soon = self._off(self.ahead(T_base_ee, t_s))
+        task = self._env.task
+        assert isinstance(task, TissueTask)
+        material = task.material()
+        ridge = material[int(material[:, 2].argmax())]
+        across, over = self._off(task, T_base_ee, ridge)
+        across_soon, over_soon = self._off(task, self.ahead(T_base_ee, t_s), ridge)
         out = fraction > SUCCESS_FRACTION
         closed = not out and metrics["tip_gap_m"] < rules.closing_gap_m
         if not closed:
@@ -211,8 +213,6 @@ class TissueRisk(_Common):
             self._lowest, self._fraction_then = height, fraction
         if closed:
             self._lowest_over = min(self._lowest_over, over)
-        task = self._env.task
-        assert isinstance(task, TissueTask)
         if not closed or task.gripping() or self._gripped_at is None:
             self._gripped_at = t_s
         if closed and self._lowest_over > rules.early_m:
@@ -225,13 +225,10 @@ class TissueRisk(_Common):
             return "bad contact: beside the tissue's edge"
         return self.common(T_base_ee, t_s)
 
-    def _off(self, T_base_ee: F64) -> tuple[float, float]:
-        """Distance of the pinch across the slit and over the place to pinch, from the highest point of the tissue [m]."""
-        backend, task = sim_backend(self._env), self._env.task
-        assert isinstance(task, TissueTask)
-        pinch, material = T_base_ee[:3, :3] @ PINCH_IN_EE + T_base_ee[:3, 3], task.material()
-        ridge = material[int(material[:, 2].argmax())]
-        local = task.pack.to_pack(backend.model, np.stack([pinch, ridge]))
+    def _off(self, task: TissueTask, T_base_ee: F64, ridge: F64) -> tuple[float, float]:
+        """Distance of the pinch across the slit and over the place to pinch, from the highest point (3,) of the tissue [m]."""
+        pinch = T_base_ee[:3, :3] @ PINCH_IN_EE + T_base_ee[:3, 3]
+        local = task.pack.to_pack(sim_backend(self._env).model, np.stack([pinch, ridge]))
         return abs(float(local[0, 0] - local[1, 0])), float(pinch[2] - ridge[2] + DEPTH_M)
 
 
