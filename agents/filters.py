@@ -30,6 +30,8 @@ class FilterConfig:
         last_intervention: of a trial with interventions keep only what follows the start of the last one; False keeps all rows.
         drop_failures: drop episodes that did not end in success.
         intervention_free: what a successful trial without intervention becomes, ``"rollout"`` or ``"drop"``.
+        policy_frames: what becomes of the frames that the policy drove in a trial with interventions, ``"keep"`` or ``"drop"``; with the
+            last intervention alone, those between a hand-back and task completion.
         trim_idle_rad: drop the first frames of an intervention while no target has moved this far from the first [rad]; 0 keeps them.
         trim_retreat: drop the part of a correction before its highest palm point, if the palm goes down again after it.
         retreat_window: the highest point is searched in this many frames after the takeover.
@@ -41,6 +43,7 @@ class FilterConfig:
     last_intervention: bool = True
     drop_failures: bool = True
     intervention_free: str = "rollout"
+    policy_frames: str = "keep"
     trim_idle_rad: float = 0.01
     trim_retreat: bool = False
     retreat_window: int = 45
@@ -55,6 +58,8 @@ class FilterConfig:
                 f"intervention_free must be 'rollout' or 'drop' and boundary 'mask' or 'keep'; "
                 f"got {self.intervention_free!r}, {self.boundary!r}"
             )
+        if self.policy_frames not in ("keep", "drop"):
+            raise ConfigError(f"policy_frames must be 'keep' or 'drop'; got {self.policy_frames!r}")
         if min(self.trim_idle_rad, self.retreat_window, self.retreat_drop_m, self.include_pre_takeover) < 0:
             raise ConfigError("trim_idle_rad, retreat_window, retreat_drop_m and include_pre_takeover must not be negative")
 
@@ -112,6 +117,8 @@ def _kept(episode: Episode, human: NDArray[np.bool_], demo: bool, config: Filter
     runs = _runs(human)
     if not runs:
         return kept if config.intervention_free == "rollout" else ~kept
+    if config.policy_frames == "drop":
+        kept &= human
     if config.last_intervention:
         start = runs[-1][0]
         kept[:start] = False

@@ -13,6 +13,10 @@ EXPERT: Final = "expert"
 
 DataSource = Literal["own", "shared", "offline", "none"]
 
+CORRECTIONS: Final = FilterConfig(intervention_free="drop")
+"""What is trained on unless an arm says otherwise: demonstrations, and from every corrected success the last intervention to completion.
+Trials in which nobody had to help teach the policy its own habits (docs/study_log.md); an arm that keeps them measures that."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -35,7 +39,7 @@ class Arm:
     data: DataSource = "shared"
     share: str = "dexhil"
     weights: WeightConfig = field(default_factory=WeightConfig)
-    filters: FilterConfig = field(default_factory=FilterConfig)
+    filters: FilterConfig = CORRECTIONS
     operator: dict[str, Any] = field(default_factory=dict)
 
 
@@ -54,6 +58,7 @@ ARMS: Final[dict[str, Arm]] = {
         "No filter", "everything of every trial is trained on, failures too",
         filters=FilterConfig(last_intervention=False, drop_failures=False),
     ),
+    "rollouts": Arm("With rollouts", "successful trials without intervention are trained on too", filters=FilterConfig()),
     "loss": Arm(
         "Loss weights", "eq. 7 and 10 to the letter: weights in the loss instead of stratified batches", weights=WeightConfig(mode="loss")
     ),
@@ -61,7 +66,7 @@ ARMS: Final[dict[str, Arm]] = {
     "p75": Arm("P* = 0.75", "half as much again of corrections", weights=WeightConfig(target=0.75)),
     "sirius": Arm(
         "Sirius weights", "demonstrations keep their share, rollouts give way; half are corrections (Liu et al. 2023)",
-        weights=WeightConfig(scheme="sirius"),
+        weights=WeightConfig(scheme="sirius"), filters=FilterConfig(),
     ),
     "iwr": Arm(
         "IWR", "intervention-weighted regression: corrections and the rest half and half, nothing filtered (Mandlekar et al. 2020)",
@@ -69,7 +74,7 @@ ARMS: Final[dict[str, Arm]] = {
     ),
     "hg-dagger": Arm(
         "HG-DAgger", "human frames only, unweighted: no frame that the policy drove (Kelly et al. 2019)",
-        weights=_UNWEIGHTED, filters=FilterConfig(intervention_free="drop"),
+        weights=_UNWEIGHTED, filters=FilterConfig(last_intervention=False, intervention_free="drop", policy_frames="drop"),
     ),
     "dagger-own": Arm("DAgger*, own data", "no weighting, and corrections of its own policy", data="own", weights=_UNWEIGHTED),
     "direct": Arm(
@@ -78,3 +83,5 @@ ARMS: Final[dict[str, Arm]] = {
     ),
 }  # fmt: skip
 """Arms by name, in the order of display. A method of your own is one more entry: ``ARMS["mine"] = Arm(...)``."""
+DEFAULT_ARMS: Final = tuple(name for name in ARMS if name != "sirius")
+"""Sirius is left out: it is defined only where demonstrations are less than half of the data, which 30 of them here are not."""

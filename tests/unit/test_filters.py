@@ -37,6 +37,15 @@ def test_success_without_intervention():
     assert set(anchors(make_episode("pppp"), FilterConfig(intervention_free="drop"))) == {DROPPED}
 
 
+def test_policy_frames_after_a_handback_can_be_dropped():
+    episode = make_episode("pbboopp")
+    assert ROLL in anchors(episode)
+    kept = anchors(episode, FilterConfig(trim_idle_rad=0.0, policy_frames="drop"))
+    assert kept == [DROPPED, HUMAN, HUMAN, DROPPED, DROPPED, DROPPED, DROPPED]
+    twice = anchors(make_episode("bbppbb"), FilterConfig(trim_idle_rad=0.0, last_intervention=False, policy_frames="drop"))
+    assert twice == [HUMAN, HUMAN, DROPPED, DROPPED, HUMAN, HUMAN]
+
+
 def test_demonstrations_are_kept_whole_even_if_recorded_as_human():
     assert set(anchors(make_episode("bbbb", round_=0), FilterConfig())) == {DEMO}
     later = make_episode("bbbb", round_=2)
