@@ -71,7 +71,7 @@ class StudyConfig:
     corrections: int = 10
     max_tries: int = 4
     vla: VLAConfig = STUDY_VLA
-    warmup: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1200, tensorboard=False))
+    warmup: TrainConfig = field(default_factory=lambda: TrainConfig(steps=800, tensorboard=False))
     round: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1000, lr=5e-4, warmup=30, tensorboard=False))
     operator: ScriptedConfig = STUDY_HUMAN
     eval_episodes: int = 50
