@@ -61,7 +61,7 @@ def collect(job: Job, store: EpisodeStore, quota: Quota, first_seed: int, worker
     for episode in episodes:
         tried += 1
         counts = quota.counts(episode)
-        if counts or quota.kind == "correction":
+        if counts or quota.kind == "correction" or "interrupted" in episode.extra:  # a robot that stopped is worth a look
             mine.append(store.append(episode))
         have += counts
         bar.update(int(counts))

@@ -15,6 +15,7 @@ import numpy as np
 
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.hil.risk import FLEXION
+from dexhil_env.hil.sim_experts import find_twin
 from dexhil_env.sim import tissue_pack
 from dexhil_env.sim.backend import SimBackend
 from dexhil_env.sim.plush import PlushTask
@@ -217,8 +218,8 @@ class ModeWatcher:
 
 def watch_failures(env: DexHiLEnv) -> ModeWatcher | None:
     """Return a watcher for a simulated task, None where there is no privileged state or no rule for the task."""
-    backend = env.backend
-    if not isinstance(backend, SimBackend):
+    backend = find_twin(env)
+    if backend is None:
         return None
     if isinstance(backend.task, PlushTask):
         return ModeWatcher(_PlushEye(backend))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from agents.rollouts import Job, Runner
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.episode import Episode
-from dexhil_env.sim.backend import SimBackend
+from dexhil_env.errors import ConfigError
 from dexhil_env.store.video import encode
 from dexhil_env.types import Source
 
@@ -56,13 +56,14 @@ def film(job: Job, seed: int, path: str | Path, size: tuple[int, int] = (360, 48
     runner = Runner(job)
     env = runner.env.unwrapped
     assert isinstance(env, DexHiLEnv)
-    assert isinstance(env.backend, SimBackend)
-    backend, height = env.backend, size[0]
+    picture, height = getattr(env.backend, "picture", None), size[0]
+    if picture is None:
+        raise ConfigError("this robot has no cameras to film with")
     frames: list[NDArray[np.uint8]] = []
     sources: list[Source] = []
 
     def see(info: dict[str, Any]) -> None:
-        views = [backend.picture("front", height, size[1]), backend.picture("wrist", height, height)]
+        views = [picture("front", height, size[1]), picture("wrist", height, height)]
         frames.append(np.concatenate(views, axis=1))
         sources.append(Source[str(info["intervention_source"]).upper()])
 

@@ -12,15 +12,16 @@ from typing import Any
 import gymnasium as gym
 
 from agents.failure_modes import watch_failures
+from agents.recovery import GoOn, ask_to_recover
 from agents.simple import HoldPolicy, RandomPolicy
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.episode import Episode
-from dexhil_env.errors import ConfigError
+from dexhil_env.errors import ConfigError, RobotStopped
 from dexhil_env.hil.scripted import ScriptedConfig, ScriptedOperator
 from dexhil_env.hil.sim_experts import ExpertPolicy
 from dexhil_env.hil.wrapper import HiLWrapper
 from dexhil_env.recorder import EpisodeRecorder
-from dexhil_env.registration import make_env
+from dexhil_env.registration import REAL_IDS, make_env
 from dexhil_env.rollout import Actor, run_episode
 
 BUILTIN_POLICIES = ("expert", "zero", "random")
@@ -88,7 +89,11 @@ class Runner:
         self._watcher = watch_failures(env.unwrapped)
 
     def run(self, seed: int, see: Callable[[dict[str, Any]], None] | None = None) -> Episode:
-        """Run one episode; ``see`` is called with the info of every step. In the twin, ``extra["mode"]`` says how the episode ended."""
+        """Run one episode; ``see`` is called with the info of every step. In the twin, ``extra["mode"]`` says how the episode ended.
+
+        Raises:
+            RobotStopped: the robot has stopped; the error's ``episode`` is what was recorded until then.
+        """
         watcher = self._watcher
         if watcher is not None:
             watcher.reset()
@@ -98,13 +103,23 @@ class Runner:
             for watch in watches:
                 watch(info)
 
-        episode = run_episode(self.env, self.policy, seed, self.recorder, see=look)
+        try:
+            episode = run_episode(self.env, self.policy, seed, self.recorder, see=look)
+        except RobotStopped as stop:
+            if stop.episode is not None:
+                self._tell(stop.episode)
+            raise
+        self._tell(episode)
+        return episode
+
+    def _tell(self, episode: Episode) -> None:
+        """Write beside an episode who did what."""
+        watcher = self._watcher
         episode.extra |= self._facts
         if watcher is not None:
             episode.extra["mode"] = watcher.mode()
         if self.operator is not None:
             episode.extra |= self.operator.facts()
-        return episode
 
 
 _runner: Runner | None = None
@@ -128,20 +143,39 @@ def default_workers() -> int:
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def run_many(job: Job, seeds: Iterable[int], workers: int = 1) -> Iterator[Episode]:
+def _run_here(job: Job, seeds: Iterable[int], go_on: GoOn) -> Iterator[Episode]:
+    import torch
+
+    torch.set_num_threads(1)
+    runner = Runner(job)
+    try:
+        for seed in seeds:
+            try:
+                yield runner.run(seed)
+            except RobotStopped as stop:
+                if stop.episode is not None:
+                    yield stop.episode
+                if not go_on(stop, runner.env):
+                    raise
+    finally:
+        if job.env_id in REAL_IDS:
+            runner.env.close()
+
+
+def run_many(job: Job, seeds: Iterable[int], workers: int = 1, go_on: GoOn = ask_to_recover) -> Iterator[Episode]:
     """Yield one episode per seed, in the order of the seeds.
 
     Args:
         job: what to run.
         seeds: taken lazily, so a caller that has enough may stop.
-        workers: processes; 1 runs in this one.
-    """
-    if workers <= 1:
-        import torch
+        workers: processes; 1 runs in this one. A robot has one, whatever is asked for.
+        go_on: asked when a robot has stopped, after the interrupted episode was yielded; True when a person has looked and it may go on.
 
-        torch.set_num_threads(1)
-        runner = Runner(job)
-        yield from map(runner.run, seeds)
+    Raises:
+        RobotStopped: the robot has stopped and nobody says that it may go on.
+    """
+    if workers <= 1 or job.env_id in REAL_IDS:
+        yield from _run_here(job, seeds, go_on)
         return
     context = multiprocessing.get_context("spawn")
     source = iter(seeds)

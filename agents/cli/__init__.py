@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +21,7 @@ VERBS = {
     "plan-eval": ("agents.cli.plan", "plan_eval"),
     "play": ("agents.cli.look", "play"),
     "dataset": ("agents.cli.dataset", "COMMANDS"),
+    "real": ("real.cli", "COMMANDS"),
     "doctor": ("agents.cli.doctor", "doctor"),
 }
 
@@ -41,11 +44,18 @@ def _usage() -> str:
         "  plan-eval how many trials show a difference, and what a number of trials can show",
         "  play      watch a policy in a window, or write a video",
         "  dataset   info, check, repair, compact, merge, video",
+        "  real      the robot itself: emulate one, check, home, calibrate",
         "  doctor    check this machine: OpenGL, versions, devices",
         "",
         "Start with:  dexhil doctor, then dexhil demo",
     ]
     return "\n".join(lines)
+
+
+def _end_gently() -> None:
+    """Let SIGTERM end the program like Ctrl-C, so that files are closed and helper processes end too."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -63,6 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(2)
     import tyro
 
+    _end_gently()
     command = _command(verb)
     try:
         if isinstance(command, dict):

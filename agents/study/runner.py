@@ -4,6 +4,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import threading
 import time
@@ -21,7 +22,7 @@ from dexhil_env.errors import ConfigError, DatasetError
 from dexhil_env.store.files import write_json
 
 CLAIM: Final = "claim.json"
-BEAT_S, STALE_S, WAIT_S = 20.0, 300.0, 5.0
+BEAT_S, STALE_S, WAIT_S = 5.0, 300.0, 5.0
 """A worker shows that it lives every BEAT_S; after STALE_S of silence its cell may be taken over; idle workers look every WAIT_S."""
 _FREE: Final = ("arms", "every_round", "seeds", "rounds", "eval_episodes", "definitions")
 """Settings that may grow later without changing what finished cells mean."""
@@ -80,7 +81,11 @@ def _clear_abandoned(path: Path) -> None:
 
 
 def _beat(path: Path, over: threading.Event) -> None:
+    """Thread: show that this process lives; end it when the one that started it is gone, or it would work on unseen."""
+    parent = multiprocessing.parent_process()
     while not over.wait(BEAT_S):
+        if parent is not None and not parent.is_alive():
+            os.kill(os.getpid(), signal.SIGTERM)
         if path.exists():
             path.touch()
 
@@ -159,10 +164,9 @@ def run_study(config: StudyConfig, folder: Path, workers: int = 1, progress: boo
         try:
             for process in processes:
                 process.join()
-        except KeyboardInterrupt:
+        finally:
             for process in processes:
-                process.terminate()
-            raise
+                process.terminate()  # no effect on one that has ended
         if any(process.exitcode for process in processes):
             raise DatasetError("a worker stopped with an error (see above); finished cells are kept, the same command goes on from there")
     gather(folder)

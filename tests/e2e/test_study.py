@@ -6,15 +6,34 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agents.study.cells import RESULT, Cell
+from agents.study.cells import RESULT, Cell, all_cells
 from agents.study.config import smoke
 from agents.study.runner import run_study
 
 DEXHIL = [str(Path(sys.executable).parent / "dexhil")]
+
+
+def _eventually(look: Callable[[], Any], within_s: float = 60.0) -> Any:
+    """Return the first true answer of ``look``."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        with suppress(ValueError, FileNotFoundError):  # a file that is just being written, or gone
+            if found := look():
+                return found
+        time.sleep(0.05)
+    raise AssertionError(f"it did not happen within {within_s} s")
+
+
+def _owners(folder: Path) -> list[int]:
+    """Return the processes that work on cells."""
+    return [json.loads(path.read_text())["pid"] for path in folder.glob("seed-*/*/round-*/claim.json")]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +54,20 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_study(smoke(), folder, workers=1, progress=False)
     assert first.stat().st_mtime_ns == before
     return folder
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_command(how: signal.Signals, tmp_path: Path) -> None:
+    folder = tmp_path / "quick"
+    process = subprocess.Popen(
+        [*DEXHIL, "study", "run", str(folder), "--quick", "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    owners = _eventually(lambda: _owners(folder) if len(_owners(folder)) == 2 else [])
+    process.send_signal(how)
+    process.wait(30)
+    assert _eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in owners))
+    done = len(list(folder.glob(f"seed-*/*/round-*/{RESULT}")))
+    assert done < len(all_cells(smoke())), "they have ended because they had finished"
 
 
 def test_killed_study_goes_on(study: Path) -> None:
