@@ -4,6 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
+from dexhil_env.limits import Limiter
 from dexhil_env.servo import ServoMux
 from dexhil_env.types import U8, RobotState
 
@@ -13,6 +14,10 @@ class RobotBackend(Protocol):
 
     cameras: tuple[str, ...]
     image_size: int
+
+    def limiter(self) -> Limiter:
+        """Return a fresh target filter with limits that this robot can follow."""
+        ...
 
     def reset(self, rng: np.random.Generator) -> None:
         """Bring the robot to its home pose."""
@@ -24,6 +29,10 @@ class RobotBackend(Protocol):
 
     def state(self) -> RobotState:
         """Return the newest measurement."""
+        ...
+
+    def ages(self) -> dict[str, float]:
+        """Return how old the newest sample of each source was at the last :meth:`state` [s]: ``arm``, ``hand`` and every camera."""
         ...
 
     def images(self) -> dict[str, U8]:

@@ -61,7 +61,7 @@ class DexHiLEnv(gym.Env[Observation, F32]):
             raise ConfigError(f"render_mode must be one of {self.metadata['render_modes']} or None; got {render_mode!r}")
         self.backend, self.task = backend, task
         self.reward_type, self.render_mode, self.realtime = reward_type, render_mode, realtime
-        self.servo = ServoMux()
+        self.servo = ServoMux(limiter=backend.limiter())
         self.action_space = action_space()
         self.observation_space = cast("gym.Space[Observation]", observation_space(backend.cameras, backend.image_size))
         self.fresh_images = True
@@ -108,6 +108,7 @@ class DexHiLEnv(gym.Env[Observation, F32]):
 
         Raises:
             ActionError: wrong shape or type, not finite, or outside the joint ranges.
+            RobotStopped: the robot has stopped (not in the twin); the episode is over, look at the robot and call ``backend.recover()``.
         """
         if self._ended:
             raise ActionError("step() was called on an episode that is over (or was never started); call reset() first")
@@ -119,11 +120,12 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         state = self.backend.state()
         evaluation = self.evaluation = self.task.evaluate()
         reward = float(evaluation.success) if self.reward_type == "sparse" else evaluation.progress
-        self._ended = evaluation.success or evaluation.failure
+        ended, discarded = evaluation.success or evaluation.failure, evaluation.verdict is Verdict.DISCARD
+        self._ended = ended or discarded
         if self.render_mode == "human":
             self.render()
         info = self._info(state, evaluation, self.servo.report, np.array(action, dtype=np.float32))
-        return self._observe(state), reward, self._ended, False, info
+        return self._observe(state), reward, ended, discarded and not ended, info
 
     def _checked(self, action: F32) -> np.ndarray:
         values = np.asarray(action)
@@ -167,10 +169,11 @@ class DexHiLEnv(gym.Env[Observation, F32]):
             "intervention_id": self._interventions if human else 0,
             "is_handover": report.blending,
             "handovers": tuple(asdict(handover) for handover in report.handovers),
-            "verdict": Verdict.NONE.value,
+            "verdict": evaluation.verdict.value,
             "t_obs_ns": round(state.time_s * 1e9),
             "t_arm_ns": report.t_arm_ns,
             "t_hand_ns": report.t_hand_ns,
+            "ages_s": self.backend.ages(),
             **evaluation.metrics,
         }
 

@@ -4,6 +4,8 @@ Each child also inherits the builtin that a caller would expect, so ``except Val
 Texts follow one pattern: what is wrong, what was given, what is allowed, what to do next.
 """
 
+from typing import Any
+
 
 class DexHiLError(Exception):
     """Base of all errors that DexHiL raises on purpose."""
@@ -39,6 +41,20 @@ class SimulationError(DexHiLError, RuntimeError):
 
 class DeviceError(DexHiLError, RuntimeError):
     """A device refused a request or reported a fault."""
+
+
+class RobotStopped(DeviceError):
+    """The robot has stopped and waits for a person; nothing moves until somebody has looked and called ``recover()``.
+
+    Attributes:
+        faults: what stopped it, one text each.
+        episode: what was recorded until then, where somebody recorded (:class:`dexhil_env.episode.Episode`).
+    """
+
+    def __init__(self, message: str, faults: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
+        self.episode: Any = None
 
 
 class DeviceTimeout(DexHiLError, TimeoutError):

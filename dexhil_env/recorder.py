@@ -29,6 +29,10 @@ class EpisodeRecorder:
         self._observation: Observation | None = None
         self._handovers: list[dict[str, Any]] = []
 
+    def __len__(self) -> int:
+        """Count the rows of the present episode."""
+        return len(self._rows)
+
     def start(self, observation: Observation, info: dict[str, Any]) -> None:
         """Begin a new episode with what ``reset`` returned; an unfinished one is dropped."""
         self._rows, self._handovers = [], []
@@ -65,17 +69,25 @@ class EpisodeRecorder:
     def finish(self, **facts: Any) -> Episode:
         """Return the episode; ``facts`` are stored beside it (seed, operator, policy, ...).
 
+        The fact ``interrupted`` says that the robot has stopped: the last row is marked as truncated.
+
         Raises:
             DatasetError: nothing was recorded.
         """
         rows = self._rows
         if not rows:
             raise DatasetError("there is nothing to finish: the episode has no steps")
+        if "interrupted" in facts:
+            rows[-1] |= {"done": True, "truncated": True}
         first: Observation = rows[0]["obs"]
         kinds: dict[str, Any] = {"reward": np.float32, "action": np.float32, "policy_action": np.float32}
         kinds |= dict.fromkeys(("intervention", "handover", "done", "truncated", "success"), np.bool_)
         columns: dict[str, Any] = {key: np.array([row[key] for row in rows], kinds.get(key, np.int64)) for key in rows[0] if key != "obs"}
-        metrics = {key: float(value) for key, value in self._info.items() if isinstance(value, float) and key not in _METRIC_SKIP}
+        metrics = {
+            key: float(value)
+            for key, value in self._info.items()
+            if isinstance(value, float) and key not in _METRIC_SKIP and np.isfinite(value)  # NaN: a metric that nobody measures in a lab
+        }
         extra: dict[str, Any] = {"verdict": self._info["verdict"], "metrics": metrics, "handovers": list(self._handovers), **facts}
         self._observation = None
         return Episode(

@@ -13,6 +13,9 @@ MAX_EPISODE_STEPS = 240
 """Time limit of an episode: 12 s at 20 Hz, room for a retry or two of a task that takes about 4 s."""
 
 ENV_IDS = ("DexHiL-PlushSim-v0", "DexHiL-TissueSim-v0")
+"""The twin."""
+REAL_IDS = ("DexHiL-PlushReal-v0", "DexHiL-TissueReal-v0")
+"""A robot, or an emulated one: the same spaces and the same ``info``."""
 
 
 def task_name(env_id: str) -> str:
@@ -22,11 +25,11 @@ def task_name(env_id: str) -> str:
 
 def register_envs() -> None:
     """Register every id with Gymnasium; safe to call twice."""
-    for env_id in ENV_IDS:
+    for env_id in (*ENV_IDS, *REAL_IDS):
         if env_id not in gym.registry:
             gym.register(
                 env_id,
-                entry_point="dexhil_env.sim.make:make_sim_env",
+                entry_point="real.make:make_real_env" if env_id in REAL_IDS else "dexhil_env.sim.make:make_sim_env",
                 max_episode_steps=MAX_EPISODE_STEPS,
                 kwargs={"task": "plush" if "Plush" in env_id else "tissue"},
             )
@@ -38,6 +41,6 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     Raises:
         ConfigError: the id is not one of ours.
     """
-    if env_id not in ENV_IDS:
-        raise ConfigError(f"unknown environment id {env_id!r}; DexHiL has {ENV_IDS}")
+    if env_id not in (*ENV_IDS, *REAL_IDS):
+        raise ConfigError(f"unknown environment id {env_id!r}; DexHiL has {(*ENV_IDS, *REAL_IDS)}")
     return gym.make(env_id, **kwargs)

@@ -8,6 +8,7 @@ import numpy as np
 
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.episode import Episode
+from dexhil_env.errors import RobotStopped
 from dexhil_env.recorder import EpisodeRecorder
 from dexhil_env.types import F32, Observation
 
@@ -46,6 +47,9 @@ def run_episode(
         recorder: collects the rows.
         options: passed to ``env.reset``.
         see: called with the info of every step, for displays.
+
+    Raises:
+        RobotStopped: the robot has stopped; the error's ``episode`` holds what was recorded until then, truncated.
     """
     space = cast("gym.spaces.Box[np.float32]", env.action_space)
     low, high = space.low, space.high
@@ -61,9 +65,20 @@ def run_episode(
             policy.reset()
         action = np.clip(policy.act(observation, info["instruction"]), low, high).astype(np.float32)
         twin.fresh_images = always or getattr(policy, "looks_next", True)
-        observation, reward, terminated, truncated, info = env.step(action)
+        try:
+            observation, reward, terminated, truncated, info = env.step(action)
+        except RobotStopped as stop:
+            if len(recorder):
+                stop.episode = recorder.finish(seed=seed, interrupted=str(stop), **_robot_facts(twin))
+            raise
         recorder.add(observation, float(reward), terminated, truncated, info)
         over = terminated or truncated
         if see is not None:
             see(info)
-    return recorder.finish(seed=seed)
+    return recorder.finish(seed=seed, **_robot_facts(twin))
+
+
+def _robot_facts(env: DexHiLEnv) -> dict[str, Any]:
+    """Return what a robot says of an episode (timing, ages, changes of state); nothing in the twin."""
+    facts = getattr(env.backend, "facts", None)
+    return {} if facts is None else {"robot": facts()}

@@ -109,12 +109,20 @@ class ServoMux:
     """Chooses at every servo tick between the policy's and the person's command, per limb, and limits the result.
 
     The label of a control period is the source of its last tick: the one that made ``applied``.
+
+    Args:
+        control_ticks: servo ticks per control period.
+        period_s: of a servo tick [s].
+        limiter: what every target passes; by default the limits of the joints.
     """
 
     def __init__(
-        self, control_ticks: int = round(robot.CONTROL_PERIOD_S / robot.SERVO_PERIOD_S), period_s: float = robot.SERVO_PERIOD_S
+        self,
+        control_ticks: int = round(robot.CONTROL_PERIOD_S / robot.SERVO_PERIOD_S),
+        period_s: float = robot.SERVO_PERIOD_S,
+        limiter: Limiter | None = None,
     ) -> None:
-        self.limiter = Limiter(period_s=period_s)
+        self.limiter = limiter or Limiter(period_s=period_s)
         self.operator: CommandSource | None = None
         self.control_ticks, self.period_s = control_ticks, period_s
         self._limbs = (

@@ -93,9 +93,11 @@ class Evaluation:
         failure: the task can no longer be done.
         progress: dense reward in [0, 1].
         metrics: task metrics by name, SI units; the same names at every step.
+        verdict: what the person who judges has said, where a person judges.
     """
 
     success: bool = False
     failure: bool = False
     progress: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict[str, float])
+    verdict: Verdict = Verdict.NONE

@@ -11,6 +11,7 @@ import contextlib
 import os
 import selectors
 import socket
+import stat
 import struct
 import time
 from typing import Any
@@ -106,6 +107,8 @@ class UnixBus(BusABC):
 
     def _abandoned(self) -> bool:
         """Tell whether the path is a socket that a killed hub left behind."""
+        if not os.path.exists(self._path) or not stat.S_ISSOCK(os.stat(self._path).st_mode):
+            return False
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
             try:
                 probe.connect(self._path)

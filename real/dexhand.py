@@ -185,6 +185,12 @@ class DexHand:
         return self._link.generation
 
     @property
+    def firmware(self) -> dict[int, int]:
+        """Firmware version by board, of the boards that were asked."""
+        with self._lock:
+            return dict(self._monitor.firmware)
+
+    @property
     def running(self) -> bool:
         """Commands are followed: started, not stopped, no fault."""
         with self._lock:

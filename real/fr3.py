@@ -9,6 +9,7 @@ import atexit
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Final
@@ -128,7 +129,7 @@ class FR3:
                     f"{self.config.max_jump} rad; move in smaller steps, or bring the arm there with home()"
                 )
             self._reference.aim(values, stamp_ns)
-            self._asked, self._asked_s = True, self._now()
+            self._asked, self._asked_s = True, self.now()
             self._holding = False
 
     def state(self) -> ArmState:
@@ -141,6 +142,14 @@ class FR3:
         if state is None:
             raise DeviceError("the arm is not connected; call connect() first")
         return replace(state, age_s=state.age_s + (time.monotonic_ns() - state.stamp_ns) * 1e-9)
+
+    def now(self) -> float:
+        """Time that set points live in [s]: the arm's own, which a slow or standing emulated arm makes slow or standing, or the wall's.
+
+        Raises:
+            DeviceError: not connected.
+        """
+        return self.state().robot_time_s if self.config.clock == "robot" else time.monotonic()
 
     def faults(self) -> list[str]:
         """What went wrong since the last :meth:`recover`, oldest first; empty when all is well."""
@@ -185,12 +194,13 @@ class FR3:
             link.configure(self.config)
             self._faults.clear()
 
-    def home(self, q: F64, speed: float = 0.1) -> None:
+    def home(self, q: F64, speed: float = 0.1, watch: Callable[[], None] = lambda: None) -> None:
         """Move to ``q`` (7,) [rad] with the arm's planner and wait for the end; tracking ends before.
 
         Args:
             q: target [rad].
             speed: share of the arm's velocity, acceleration and jerk limits, at most 0.3.
+            watch: called all the time; what it raises ends the motion.
         """
         link, target = self._connected(), np.asarray(q, dtype=float)
         inside = target.shape == (7,) and (target >= self._reference.low).all() and (target <= self._reference.high).all()
@@ -199,10 +209,15 @@ class FR3:
         self.stop()
         self._refuse_faults()
         link.move(target, speed)
-        while link.in_control:
-            if self._faults:
-                self.stop()
-            time.sleep(0.01)
+        try:
+            while link.in_control:
+                watch()
+                if self._faults:
+                    self.stop()
+                time.sleep(0.01)
+        except BaseException:
+            self.stop()
+            raise
         self._refuse_faults()
         link.join()
 
@@ -226,10 +241,6 @@ class FR3:
     def _refuse_faults(self) -> None:
         if self._faults:
             raise DeviceError(f"the arm has stopped: {'; '.join(self._faults)}. Look at the robot, then call recover()")
-
-    def _now(self) -> float:
-        """Time that set points live in [s]."""
-        return self.state().robot_time_s if self.config.clock == "robot" else time.monotonic()
 
     def _note(self, text: str) -> None:
         if text not in self._faults:
@@ -255,13 +266,13 @@ class FR3:
     def _drive(self) -> None:
         """Thread: judge the state and lead the tracker."""
         link, rate = self._connected(), Rate(robot.SERVO_PERIOD_S)
-        last = self._now()
+        last = self.now()
         try:
             while self._alive:
                 missed = rate.missed
                 rate.sleep()
                 self.missed_ticks += rate.missed - missed if self._tracking else 0
-                now = self._now()
+                now = self.now()
                 dt, last = min(now - last, 4 * robot.SERVO_PERIOD_S), now
                 with self._motion:
                     self._judge()

@@ -8,7 +8,7 @@ from dexhil_env.registration import make_env
 
 INFO_KEYS = {
     "instruction", "is_success", "is_failure", "progress", "applied_action", "policy_action", "is_intervention", "intervention_source",
-    "intervention_id", "is_handover", "handovers", "verdict", "t_obs_ns", "t_arm_ns", "t_hand_ns",
+    "intervention_id", "is_handover", "handovers", "verdict", "t_obs_ns", "t_arm_ns", "t_hand_ns", "ages_s",
 }  # fmt: skip
 
 

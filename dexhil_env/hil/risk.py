@@ -199,7 +199,7 @@ class TissueRisk(_Common):
         del hand
         rules, metrics = self.rules, self._env.evaluation.metrics
         fraction, height = metrics["extracted_fraction"], float(T_base_ee[2, 3])
-        task = self._env.task
+        task = sim_backend(self._env).task
         assert isinstance(task, TissueTask)
         material = task.material()
         ridge = material[int(material[:, 2].argmax())]

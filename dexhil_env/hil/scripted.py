@@ -19,7 +19,7 @@ from dexhil_env.hil.ik import ArmIK
 from dexhil_env.hil.mapping import ArmMap, Mapping, check_mapping, make_arm_map
 from dexhil_env.hil.motion import HumanMotion, MotionConfig
 from dexhil_env.hil.risk import RiskMonitor, make_risk_monitor
-from dexhil_env.hil.sim_experts import make_expert
+from dexhil_env.hil.sim_experts import make_expert, sim_backend
 from dexhil_env.hil.teleop import Teleop
 from dexhil_env.transforms import from_parts, from_rotvec
 from dexhil_env.types import ARM, F64, HAND, Command, Verdict
@@ -157,7 +157,7 @@ class ScriptedOperator:
             self._env = env
             arm_map = make_arm_map(self.config.mapping)
             self._person = _SimulatedPerson(make_expert(env), self.config, arm_map)
-            ik = ArmIK(env.backend.model)  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
+            ik = ArmIK(sim_backend(env).model)
             self._teleop = Teleop(ik, self._person, arm_map, mapping=self.config.mapping)
             self._risk = self._custom_risk or make_risk_monitor(env)
         self._person.reset(rng)

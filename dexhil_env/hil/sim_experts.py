@@ -14,15 +14,22 @@ from dexhil_env.sim.tissue import TissueTask
 from dexhil_env.types import ARM, F32, HAND, Observation
 
 
+def find_twin(env: DexHiLEnv) -> SimBackend | None:
+    """Return the twin of an environment: its own, or the mirror of an emulated robot's; None for a real robot."""
+    backend = env.backend if isinstance(env.backend, SimBackend) else getattr(env.backend, "twin", None)
+    return backend if isinstance(backend, SimBackend) else None
+
+
 def sim_backend(env: DexHiLEnv) -> SimBackend:
     """Return the twin of an environment.
 
     Raises:
         ConfigError: the robot is real, so there is no privileged state.
     """
-    if not isinstance(env.backend, SimBackend):
+    twin = find_twin(env)
+    if twin is None:
         raise ConfigError("the scripted expert sees the simulator's state: it works in the twin only, use a person on the robot")
-    return env.backend
+    return twin
 
 
 def make_expert(env: DexHiLEnv, never_close: bool = False) -> Expert:

@@ -10,6 +10,7 @@ import numpy as np
 from dexhil_env import robot
 from dexhil_env.errors import ConfigError, SimulationError
 from dexhil_env.gl import render_error
+from dexhil_env.limits import Limiter
 from dexhil_env.servo import ServoMux
 from dexhil_env.sim.randomise import Looks, LooksConfig
 from dexhil_env.sim.render import renderer_for
@@ -139,6 +140,14 @@ class SimBackend:
             fingertip_force=self._fingertip_force(),
             ee_pose=np.concatenate([data.site_xpos[self._site], quat if quat[0] >= 0 else -quat]),
         )
+
+    def ages(self) -> dict[str, float]:
+        """Return zeros: the twin is read at the very moment."""
+        return dict.fromkeys(("arm", "hand", *self.cameras), 0.0)
+
+    def limiter(self) -> Limiter:
+        """Return the plain limits of the joints."""
+        return Limiter()
 
     def _fingertip_force(self) -> F64:
         """Sum of contact force magnitudes on each distal link (5,) [N], thumb first."""

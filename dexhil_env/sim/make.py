@@ -16,6 +16,26 @@ from dexhil_env.sim.tissue import TissueConfig, TissueTask
 _TASKS: dict[str, tuple[Callable[[Any], SimTask], type]] = {"plush": (PlushTask, PlushConfig), "tissue": (TissueTask, TissueConfig)}
 
 
+def make_task(task: str, **options: Any) -> SimTask:
+    """Make a task of the twin from words.
+
+    Args:
+        task: ``"plush"`` or ``"tissue"``.
+        **options: fields of the task's config (``PlushConfig``, ``TissueConfig``).
+
+    Raises:
+        ConfigError: there is no such task, or it has no such option.
+    """
+    if task not in _TASKS:
+        raise ConfigError(f"unknown task {task!r}; the twin has {tuple(_TASKS)}")
+    task_type, config_type = _TASKS[task]
+    allowed = {field.name for field in fields(config_type)}
+    unknown = set(options) - allowed
+    if unknown:
+        raise ConfigError(f"unknown option {sorted(unknown)} for task {task!r}; allowed: {sorted(allowed)}")
+    return task_type(config_type(**options))
+
+
 def make_sim_env(
     task: str,
     cameras: tuple[str, ...] | list[str] = ("front", "wrist"),
@@ -43,16 +63,9 @@ def make_sim_env(
     Raises:
         ConfigError: an argument is not allowed.
     """
-    if task not in _TASKS:
-        raise ConfigError(f"unknown task {task!r}; the twin has {tuple(_TASKS)}")
     if not isinstance(image_size, int) or not 16 <= image_size <= 1024:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"image_size must be a whole number of pixels from 16 to 1024; got {image_size!r}")
-    make_task, config_type = _TASKS[task]
-    allowed = {field.name for field in fields(config_type)}
-    unknown = set(task_options) - allowed
-    if unknown:
-        raise ConfigError(f"unknown option {sorted(unknown)} for task {task!r}; allowed: {sorted(allowed)}")
-    sim_task = make_task(config_type(**task_options))
+    sim_task = make_task(task, **task_options)
     looks = LooksConfig() if randomise_visuals is True else randomise_visuals or None
     backend = SimBackend(sim_task, tuple(cameras), image_size, scene, looks)
     return DexHiLEnv(backend, sim_task, reward_type, render_mode, realtime)

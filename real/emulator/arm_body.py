@@ -7,6 +7,7 @@ import numpy as np
 
 from dexhil_env import robot
 from dexhil_env.types import F64
+from real.emulator.emulator_config import RealityConfig
 
 PERIOD_S: Final = 1e-3
 FOLLOW_TICKS: Final = round(robot.SERVO_PERIOD_S / PERIOD_S)
@@ -14,6 +15,8 @@ _EXTERNAL_FILTER: Final = 0.1
 """Share of the newest value in the filtered external torque, 10 ms time constant; ours, the robot's filter is not published."""
 _SERVO_LAG_S: Final = 0.05
 """kv / kp of the arm's servos in assets/fr3: aiming ahead by it cancels the servo's lag behind a moving target."""
+_NOISE_RATE: Final = 100.0
+"""Noise of the measured velocity per noise of the measured angle [1/s]; ours."""
 _NO_LOAD: Final = 0.05
 """External torque below which no wrench is computed [Nm]."""
 
@@ -71,16 +74,20 @@ class MujocoArm:
 
     Args:
         q: (7,) pose at the start [rad].
-        scene: a simulation to drag along; it gets the arm every 5 ms and its contact torques act on this arm.
+        scene: a simulation to drag along; it gets the arm every 5 ms and its contact torques act on this arm, which has none of its own.
+        reality: friction, torque and noise other than the model's.
+        seed: of the noise.
     """
 
-    def __init__(self, q: F64 = robot.ARM_HOME, scene: Scene | None = None) -> None:
+    def __init__(self, q: F64 = robot.ARM_HOME, scene: Scene | None = None, reality: RealityConfig | None = None, seed: int = 0) -> None:
         import mujoco
 
         from dexhil_env.sim.scene import SceneConfig, build_spec
 
         spec = build_spec(SceneConfig())
         spec.option.timestep = PERIOD_S
+        if scene is not None:
+            spec.option.disableflags = int(spec.option.disableflags) | int(mujoco.mjtDisableBit.mjDSBL_CONTACT)
         self._mujoco = mujoco
         self.model = spec.compile()
         self.data = mujoco.MjData(self.model)
@@ -90,6 +97,9 @@ class MujocoArm:
         self._hand_qpos = np.array([self.model.joint(name).qposadr[0] for name in motors])
         self._site = self.model.site("flange").id
         self._gain = self.model.actuator_gainprm[:7].copy(), self.model.actuator_biasprm[:7].copy()
+        self._reality, self._rng = reality or RealityConfig(), np.random.default_rng(seed)
+        self.model.dof_frictionloss[self._dof] *= self._reality.arm_friction
+        self.model.dof_damping[self._dof] *= self._reality.arm_damping
         self._servo_on = True
         self._last_q_d = np.array(q, dtype=float)
         self._push, self._from_scene, self._external = np.zeros(7), np.zeros(7), np.zeros(7)
@@ -97,6 +107,16 @@ class MujocoArm:
         self.hand_target = robot.HAND_HOME.copy()
         self.data.qpos[self._qpos] = self.data.ctrl[:7] = q
         mujoco.mj_forward(self.model, self.data)
+
+    @property
+    def joint_pos(self) -> F64:
+        """(7,) true angles of the arm [rad]."""
+        return self.data.qpos[self._qpos]
+
+    @property
+    def joint_vel(self) -> F64:
+        """(7,) true velocities of the arm [rad/s]."""
+        return self.data.qvel[self._dof]
 
     @property
     def hand_motor_pos(self) -> F64:
@@ -109,7 +129,7 @@ class MujocoArm:
         data = self.data
         data.ctrl[:7], data.ctrl[7:19] = q_d + _SERVO_LAG_S * (q_d - self._last_q_d) / PERIOD_S, self.hand_target
         self._last_q_d = q_d
-        data.qfrc_applied[self._dof] = self._push + self._from_scene + (0.0 if tau is None else tau)
+        data.qfrc_applied[self._dof] = self._push + self._from_scene + (0.0 if tau is None else tau * self._reality.arm_torque)
         self._mujoco.mj_step(self.model, data)
         self._external += _EXTERNAL_FILTER * (self._outside() - self._external)
         self._ticks += 1
@@ -128,7 +148,11 @@ class MujocoArm:
         flange[:3, 3] = data.site_xpos[self._site]
         own = data.qfrc_applied[dof] - self._push - self._from_scene
         tau = data.qfrc_actuator[dof] + data.qfrc_gravcomp[dof] + own
-        return ArmReading(data.qpos[self._qpos], data.qvel[dof], tau, self._external.copy(), self._wrench(), flange)
+        q, dq = data.qpos[self._qpos], data.qvel[dof]
+        if (noise := self._reality.encoder_noise) > 0:
+            q = q + self._rng.normal(0.0, noise, 7)
+            dq = dq + self._rng.normal(0.0, noise * _NOISE_RATE, 7)
+        return ArmReading(q, dq, tau, self._external.copy(), self._wrench(), flange)
 
     def _use_servo(self, on: bool) -> None:
         if on == self._servo_on:

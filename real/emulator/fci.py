@@ -24,9 +24,8 @@ from real.emulator.fci_config import FciConfig, LineFaults
 from real.emulator.fci_wire import Command
 from real.emulator.fr3_limits import PERIOD_S
 
-_CATCH_UP_S: Final = 0.005
 _SHORTEST_CYCLE_S: Final = 0.0004
-"""While the server makes up for a delay, a client still gets this long to answer [s]."""
+"""While an impatient server makes up for a delay, a client still gets this long to answer [s]; a patient one waits for it anyway."""
 
 
 class FciServer:
@@ -82,13 +81,13 @@ class FciServer:
             self.wait()
 
     def wait(self) -> None:
-        """Sleep until the next cycle is due; a long delay is forgotten, never made up for in a burst."""
+        """Sleep until the next cycle is due; a long delay is forgotten, never made up for in a long burst."""
         now = time.monotonic()
         self._deadline += PERIOD_S / self.config.pace
-        if now - self._deadline > _CATCH_UP_S:
+        if now - self._deadline > self.config.catch_up_s:
             self.cycles_late += 1
             self._deadline = now + PERIOD_S
-        time.sleep(max(self._deadline - now, _SHORTEST_CYCLE_S))
+        time.sleep(max(self._deadline - now, 0.0 if self.config.patience_s > 0 else _SHORTEST_CYCLE_S))
 
     def close(self) -> None:
         """Leave the network; safe to call twice."""

@@ -15,6 +15,7 @@ class FciConfig:
             mind: the robot's clock counts states.
         patience_s: how long a cycle waits for the client's answer before it counts as lost [s]. 0 is the real robot; more keeps a busy
             machine from raising communication errors.
+        catch_up_s: a delay up to this is made up for by shorter cycles, a longer one is forgotten [s].
         enforce: end a motion that breaks a limit; False only records.
         realtime: ask Linux for real-time scheduling (needs permission; silently goes on without).
         seed: of the packet loss.
@@ -23,6 +24,7 @@ class FciConfig:
     address: str = "127.0.0.1"
     pace: float = 1.0
     patience_s: float = 0.0
+    catch_up_s: float = 0.005
     enforce: bool = True
     realtime: bool = False
     seed: int = 0
@@ -32,6 +34,8 @@ class FciConfig:
             raise ConfigError(f"pace must lie in (0, 1]; got {self.pace}")
         if not 0.0 <= self.patience_s <= 1.0:
             raise ConfigError(f"patience_s must lie in [0, 1] s; got {self.patience_s}")
+        if not 0.001 <= self.catch_up_s <= 0.1:
+            raise ConfigError(f"catch_up_s must lie in [0.001, 0.1] s; got {self.catch_up_s}")
 
 
 @dataclass

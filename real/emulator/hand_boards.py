@@ -17,7 +17,7 @@ from real import dexhand_protocol as wire
 from real.dexhand_protocol import CanFrame, FeedbackMode, Generation, Id, Mode, Side
 from real.dexhand_replies import MotorError
 from real.emulator import hand_wire
-from real.emulator.hand_body import BodyState, HandBody, MotorTargets
+from real.emulator.hand_body import BodyState, HandBody, Mask, MotorTargets
 from real.emulator.hand_wire import Motion
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 STEP_S = 0.002
 """Period of the emulated firmware [s]."""
+_MOVING_RAD_S = 0.05
+"""A motor that is faster than this is not stalled (guess)."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,10 @@ class BoardsConfig:
         firmware: version that the boards report; by default the oldest that fits the generation.
         feedback_unit_ms: unit of the feedback period on the wire, 10 (pyzlg_dexhand) or 1 (dexhand_sdk_cpp) [ms].
         stall_time_s: how long a motor must push against something before its board stops [s] (guess; the firmware has a setting).
-        stall_angle: how far a motor must be behind its target to count as pushing [rad] (guess).
+        stall_angle: how far a motor must be behind its target to count as pushing [rad], where the body knows no torques (guess).
         safe_temperature_c: a board ignores motion above this [deg C] (firmware default).
         answers_firmware: answer the question for the firmware version.
+        angle_noise: standard deviation of the reported angles [rad].
     """
 
     side: Side = Side.RIGHT
@@ -50,6 +53,7 @@ class BoardsConfig:
     stall_angle: float = 0.02
     safe_temperature_c: float = 55.0
     answers_firmware: bool = True
+    angle_noise: float = 0.0
 
     @property
     def version(self) -> int:
@@ -87,7 +91,7 @@ class Board:
         self.enabled, self.asked, self.hot = True, False, False
         self.clears = 0
         self._pushing_since: list[float | None] = [None, None]
-        self._reported = np.full(2, np.nan)
+        self._reported, self._watched_s = np.full(2, np.nan), 0.0
 
     def config_frame(self, data: bytes, now_s: float) -> list[CanFrame]:
         """Answer a config frame."""
@@ -118,21 +122,21 @@ class Board:
         self.errors = errors
         return [hand_wire.encode_error(self.config.side, self.config.generation, self.index, errors)]
 
-    def watch(self, position: F64, temperature_c: float, now_s: float) -> list[CanFrame]:
-        """Look for stalled motors and for heat; ``position`` (2,) [rad]."""
+    def watch(self, position: F64, pushing: Mask | None, temperature_c: float, now_s: float) -> list[CanFrame]:
+        """Look for stalled motors and for heat; ``position`` (2,) [rad], ``pushing`` (2,)."""
         was_hot, self.hot = self.hot, temperature_c >= self.config.safe_temperature_c
         frames = [hand_wire.encode_overheated(self.config.side, self.index)] if self.hot and not was_hot else []
         stalled = [MotorError.NONE, MotorError.NONE]
         for motor in range(2):
-            behind = abs(self.motion.target[motor] - position[motor]) > self.config.stall_angle
-            moving = abs(position[motor] - self._reported[motor]) > 1e-4
+            behind = abs(self.motion.target[motor] - position[motor]) > self.config.stall_angle if pushing is None else pushing[motor]
+            moving = abs(position[motor] - self._reported[motor]) > _MOVING_RAD_S * (now_s - self._watched_s)
             if not (self.motion.enabled[motor] and self.motion.mode is not Mode.ZERO_TORQUE and behind and not moving) or any(self.errors):
                 self._pushing_since[motor] = None
                 continue
             since = self._pushing_since[motor] = now_s if self._pushing_since[motor] is None else self._pushing_since[motor]
             if since is not None and now_s - since > self.config.stall_time_s:
                 stalled[motor] = MotorError.STALL
-        self._reported = position.copy()
+        self._reported, self._watched_s = position.copy(), now_s
         return frames + (self.fail((stalled[0], stalled[1])) if any(stalled) else [])
 
     def due(self, now_s: float) -> bool:
@@ -163,6 +167,7 @@ class HandBoards:
         self.faults = Faults()
         self.boards = [Board(self.config, self.faults, index) for index in range(6)]
         self.received = 0
+        self._rng = np.random.default_rng(0)
         self._out: list[CanFrame] = []
         self._last_s: float | None = None
         self._thread: threading.Thread | None = None
@@ -197,7 +202,8 @@ class HandBoards:
         frames, self._out = self._out, []
         for board in self.boards:
             motors = wire.WIRE_TO_MODEL[2 * board.index : 2 * board.index + 2]
-            spoken = board.watch(state.motor_pos[motors], self._temperature(board.index), now_s)
+            pushing = None if state.pushing is None else state.pushing[motors]
+            spoken = board.watch(state.motor_pos[motors], pushing, self._temperature(board.index), now_s)
             if board.due(now_s):
                 spoken.append(self._report(board, motors, state))
             if board.index not in self.faults.muted:
@@ -221,6 +227,8 @@ class HandBoards:
             return CanFrame(Id.FEEDBACK + config.side + index, b"\x01\x02\x03")
         force = 0.0 if index == wire.PALM else float(state.fingertip_force[wire.FINGER_BOARDS.index(index)])
         position, current = state.motor_pos[motors], state.current[motors]
+        if config.angle_noise > 0:
+            position = position + self._rng.normal(0.0, config.angle_noise, 2)
         return hand_wire.encode_feedback(
             config.side, config.generation, index, position, current, force, self._temperature(index), board.errors
         )
@@ -231,15 +239,21 @@ class HandBoards:
         """Run on a bus until :meth:`stop`; ``clock`` [s] may run slower than the wall's."""
         next_s = time.monotonic()
         while not self._ending.is_set():
-            message = bus.recv(max(next_s - time.monotonic(), 0.0))
-            if message is not None and not message.is_error_frame and not self.faults.silent:
-                self._say(bus, self.receive(message.arbitration_id, bytes(message.data), clock()))
+            self.hear(bus, max(next_s - time.monotonic(), 0.0), clock())
             now_s = time.monotonic()
             if now_s >= next_s:
-                self._say(bus, self.step(clock()))
+                self.say(bus, self.step(clock()))
                 next_s = max(next_s + STEP_S, now_s)
 
-    def _say(self, bus: "can.BusABC", frames: list[CanFrame]) -> None:
+    def hear(self, bus: "can.BusABC", timeout_s: float, now_s: float) -> bool:
+        """Wait for one frame from the bus and answer it; returns whether there was one."""
+        message = bus.recv(timeout_s)
+        if message is not None and not message.is_error_frame and not self.faults.silent:
+            self.say(bus, self.receive(message.arbitration_id, bytes(message.data), now_s))
+        return message is not None
+
+    def say(self, bus: "can.BusABC", frames: list[CanFrame]) -> None:
+        """Send frames, unless the bus is dead."""
         import can
 
         for frame in frames if not self.faults.silent else []:

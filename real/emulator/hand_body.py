@@ -35,11 +35,13 @@ class BodyState:
         motor_pos: (12,) [rad], in the order of ``robot.HAND_MOTORS``.
         current: (12,) [A].
         fingertip_force: (5,) [N], thumb first.
+        pushing: (12,) motors that give their full torque; None for a body that knows no torques: the boards go by the angle then.
     """
 
     motor_pos: F64
     current: F64
     fingertip_force: F64
+    pushing: Mask | None = None
 
 
 class HandBody(Protocol):

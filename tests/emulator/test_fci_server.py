@@ -11,10 +11,12 @@ import pytest
 
 from dexhil_env import robot
 from dexhil_env.errors import DeviceError
+from real.emulator.arm_body import MujocoArm
 from real.emulator.arm_process import ArmProcess
+from real.emulator.fci import FciServer
 from real.emulator.fci_config import FciConfig
 from real.emulator.fci_wire import ErrorBit
-from tests.emulator.arm_fixtures import emulated_arm
+from tests.emulator.arm_fixtures import emulated_arm, free_address
 
 STIFFNESS = np.array([600.0, 600, 600, 600, 250, 150, 50])
 STEP = 0.08
@@ -223,3 +225,13 @@ def test_a_slow_robot_moves_the_same_way():
 def test_a_taken_address_says_so(arm):
     with pytest.raises(DeviceError, match="another loopback address"):
         ArmProcess(FciConfig(arm.config.address))
+
+
+@pytest.mark.parametrize(("catch_up_s", "late"), [(0.03, False), (0.005, True)])
+def test_a_short_delay_is_made_up_for_and_a_long_one_forgotten(catch_up_s, late):
+    server = FciServer(MujocoArm(), FciConfig(free_address(), patience_s=0.1, catch_up_s=catch_up_s))
+    due = server._deadline = time.monotonic() - 0.015
+    server.wait()
+    assert server.cycles_late == late
+    assert (server._deadline == pytest.approx(due + 1e-3, rel=0, abs=1e-4)) is not late
+    server.close()

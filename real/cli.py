@@ -1,0 +1,16 @@
+"""``dexhil real ...``: the verbs of the hardware link."""
+
+from collections.abc import Callable
+from typing import Any
+
+from real.calibrate.cli import board, calibrate
+from real.check import check, home
+from real.emulator.cli import emulate
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "emulate": emulate,
+    "check": check,
+    "home": home,
+    "calibrate": calibrate,
+    "board": board,
+}
