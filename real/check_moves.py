@@ -1,7 +1,7 @@
 """The moves of ``dexhil real check --move``: every joint and motor a little, slowly, and back."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -24,12 +24,12 @@ HAND_SPEED: Final = 0.4
 _SETTLE_S: Final = 0.4
 
 
-def move_arm(arm: FR3, hand: DexHand, config: RealConfig) -> Iterator[Row]:
-    """Move every joint of the arm a little and back, slowly."""
+def move_arm(arm: FR3, hand: DexHand, config: RealConfig, joints: Sequence[str] = robot.ARM_JOINTS) -> Iterator[Row]:
+    """Move joints of the arm a little and back, slowly, one after the other."""
     space = Workspace(config.workspace, Kinematics(config.session.mount_yaw_deg, config.session.mount_offset_m))
     start, fingers = arm.state().q, hand.state().motor_pos
-    for joint, name in enumerate(robot.ARM_JOINTS):
-        goal = next((q for q in _steps(start, joint) if _free(space, start, q, fingers)), None)
+    for name in joints:
+        goal = next((q for q in _steps(start, robot.ARM_JOINTS.index(name)) if _free(space, start, q, fingers)), None)
         if goal is None:
             yield Row(f"move: {name}", "WARN", "no room", "", "guide the arm to the middle of the workspace by hand")
             continue
@@ -51,12 +51,13 @@ def _free(space: Workspace, start: F64, goal: F64, fingers: F64) -> bool:
     return space.filter(np.concatenate([start, fingers]), np.concatenate([goal, fingers]), fingers).share == 1.0
 
 
-def move_hand(hand: DexHand) -> Iterator[Row]:
-    """Close every motor of the hand a little and open it again, slowly, one after the other."""
+def move_hand(hand: DexHand, motors: Sequence[str] = robot.HAND_MOTORS) -> Iterator[Row]:
+    """Close motors of the hand a little and open it again, slowly, one after the other."""
     hand.start()
     start = hand.target
     try:
-        for motor, name in enumerate(robot.HAND_MOTORS):
+        for name in motors:
+            motor = robot.HAND_MOTORS.index(name)
             goal = start.copy()
             goal[motor] += HAND_STEP_RAD if start[motor] + HAND_STEP_RAD < robot.HAND_HIGH[motor] else -HAND_STEP_RAD
             _lead(hand, start, goal)

@@ -166,24 +166,20 @@ def test_it_moves_as_it_is_asked_and_on_time(env):
     assert observation["hand_motor_pos"][robot.HAND_MOTORS.index("ff_mcp")] == pytest.approx(0.6, abs=0.1)
     facts = env.unwrapped.backend.facts()
     assert (info["t_obs_ns"] - t0) * 1e-9 == pytest.approx(steps * robot.CONTROL_PERIOD_S, rel=0.5)
-    assert 0.05 <= 1e-3 * facts["period_ms"]["p50"] < 0.1
+    assert 0.045 <= 1e-3 * facts["period_ms"]["p50"] < 0.1
     assert facts["steps"] == steps + 6
 
 
 def test_a_wish_beyond_the_workspace_stops_at_its_border_and_the_record_says_so(env, twin):
-    observation, _ = env.reset(seed=1)
+    env.reset(seed=1)
     action = env.unwrapped.servo.commanded.astype(np.float32)
     backend = env.unwrapped.backend
-    for _ in range(60):
-        action[1], action[3] = min(action[1] + 0.015, 0.7), min(action[3] + 0.02, -1.2)
+    for _ in range(40):
+        action[1], action[3] = min(action[1] + 0.03, 0.7), min(action[3] + 0.03, -1.2)
         observation, _, _, _, info = env.step(action)
-        if backend.facts()["held_by_workspace"]:
-            break
-    assert backend.facts()["held_by_workspace"].keys() <= {"palm x above the workspace", "palm z above the workspace"}
-    for _ in range(10):
-        observation, _, _, _, info = env.step(action)
+    assert backend.facts()["held_by_workspace"].keys() == {"palm x above the workspace"}
     assert (observation["ee_pose"][:3] < np.array(backend.config.workspace.high) + 0.02).all()
-    assert np.abs(info["applied_action"] - info["policy_action"]).max() > 0.05, "what was sent is recorded, not what was wanted"
+    assert np.abs(info["applied_action"] - info["policy_action"]).max() > 0.1, "what was sent is recorded, not what was wanted"
     assert backend.safety.state is State.RUN
 
 
