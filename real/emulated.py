@@ -20,7 +20,7 @@ _SOFT: Final[dict[str, Any]] = {
     "stiffness": (400.0, 400.0, 400.0, 400.0, 100.0, 80.0, 30.0),
     "max_error": (0.1, 0.1, 0.1, 0.1, 0.05, 0.06, 0.15),
 }
-"""For the same reason: with the default gains three of ten such grasps drive the wrist beyond its 12 Nm, with these one of ten."""
+"""For the same reason: with the default gains three of eight such grasps drive the wrist beyond its 12 Nm, with these none of eight."""
 _ARM: Final = {"stale_hold_s": 0.25, "stale_fault_s": 0.6}
 _HAND: Final = {"command_timeout_s": 0.6, "board_timeout_s": 0.7, "bus_timeout_s": 0.6, "connect_timeout_s": 3.0}
 _CAMERA: Final = {"stale_s": 0.5, "read_timeout_s": 1.0}
