@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from agents.recovery import GoOn, ask_to_recover
 from agents.rollouts import Job, run_many
 from dexhil_env.episode import Episode
 from dexhil_env.errors import DatasetError
@@ -38,11 +39,19 @@ class Quota:
         return episode.is_success and (self.kind == "demonstration" or bool(episode.intervention.any()))
 
 
-def collect(job: Job, store: EpisodeStore, quota: Quota, first_seed: int, workers: int = 1, progress: bool = True) -> list[int]:
+def collect(
+    job: Job,
+    store: EpisodeStore,
+    quota: Quota,
+    first_seed: int,
+    workers: int = 1,
+    progress: bool = True,
+    go_on: GoOn = ask_to_recover,
+) -> list[int]:
     """Record attempts into ``store`` until the quota is filled; continues where an interrupted collection stopped.
 
     Every attempt is kept, also failed ones: filters choose at training time. Demonstrations that fail are the exception: they are
-    counted and left out, as a demonstrator would discard them.
+    counted and left out, as a demonstrator would discard them. ``go_on`` is asked when a robot has stopped.
 
     Returns:
         indices of this job's episodes in the store.
@@ -57,7 +66,7 @@ def collect(job: Job, store: EpisodeStore, quota: Quota, first_seed: int, worker
     bar = tqdm(total=quota.wanted, initial=have, desc=f"{quota.kind}s {job.env_id.split('-')[1]}", unit="ep", disable=not progress)
     episodes: Iterator[Episode] = iter(())
     if have < quota.wanted and (tried < limit or quota.required):
-        episodes = run_many(job, count(first_seed + tried), workers)
+        episodes = run_many(job, count(first_seed + tried), workers, go_on)
     for episode in episodes:
         tried += 1
         counts = quota.counts(episode)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from agents.recovery import GoOn, ask_to_recover
 from agents.rollouts import Job, run_many
 from agents.statistics import Paired, compare_paired, wilson_interval
 from dexhil_env.errors import DatasetError
@@ -98,8 +99,8 @@ class EvalResult:
         return compare_paired(before.success, self.success)
 
 
-def evaluate(job: Job, seeds: Sequence[int], workers: int = 1, progress: bool = True) -> EvalResult:
-    """Run one episode per seed and count."""
+def evaluate(job: Job, seeds: Sequence[int], workers: int = 1, progress: bool = True, go_on: GoOn = ask_to_recover) -> EvalResult:
+    """Run one episode per seed and count; ``go_on`` is asked when a robot has stopped, and that episode counts as no success."""
     started = time.monotonic()
     job = replace(job, keep_images=False)
     success: list[bool] = []
@@ -108,7 +109,7 @@ def evaluate(job: Job, seeds: Sequence[int], workers: int = 1, progress: bool = 
     modes: list[str] = []
     alarms: list[str | None] = []
     with tqdm(total=len(seeds), desc=f"eval {job.env_id.split('-')[1]}", unit="ep", disable=not progress) as bar:
-        for episode in run_many(job, seeds, workers):
+        for episode in run_many(job, seeds, workers, go_on):
             success.append(episode.is_success)
             steps.append(len(episode))
             failures.append(bool(episode.done[-1] and not episode.truncated[-1] and not episode.is_success))

@@ -1,5 +1,6 @@
 """When a robot has stopped in the middle of an episode: a person looks at it, and says whether to go on."""
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,8 @@ import gymnasium as gym
 
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.errors import DexHiLError, RobotStopped
+
+logger = logging.getLogger(__name__)
 
 GoOn = Callable[[RobotStopped, gym.Env[Any, Any]], bool]
 """Called with the stop and the environment; True when the robot has recovered."""
@@ -38,3 +41,23 @@ def ask_to_recover(stop: RobotStopped, env: gym.Env[Any, Any], ask: Callable[[st
             continue
         return True
     return False
+
+
+def recover_emulated(stop: RobotStopped, env: gym.Env[Any, Any]) -> bool:
+    """Recover an emulated robot without asking, for unattended runs: nobody stands beside it. Never a robot in a lab.
+
+    Args:
+        stop: what has happened.
+        env: its environment.
+
+    Raises:
+        RobotStopped: it is not emulated.
+        DexHiLError: it does not recover.
+    """
+    unwrapped = env.unwrapped
+    assert isinstance(unwrapped, DexHiLEnv)
+    if getattr(unwrapped.backend, "twin", None) is None:
+        raise stop
+    logger.warning("emulated robot: %s; recovered without asking", stop)
+    unwrapped.backend.recover()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    return True

@@ -1,6 +1,7 @@
 """Build an environment on a robot from words: what ``gym.make`` calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from real.tasks import Keys, OperatorTask, RefereedTask
 if TYPE_CHECKING:
     from dexhil_env.sim.backend import SimBackend
     from real.emulator.control_line import ControlLine
+    from real.emulator.emulator_config import EmulatorConfig
 
 
 def make_real_env(
@@ -30,6 +32,8 @@ def make_real_env(
     reward_type: RewardType = "sparse",
     render_mode: RenderMode | None = None,
     randomise_visuals: Any = False,
+    reality: Mapping[str, float] | None = None,
+    pace: float = 1.0,
     ask: Callable[[str], str] | None = None,
     keys: Keys | None = None,
     **task_options: Any,
@@ -46,6 +50,8 @@ def make_real_env(
         reward_type: ``"sparse"`` or ``"dense"``; in a lab nobody measures progress, it is 0 until success.
         render_mode: ``"rgb_array"`` or None.
         randomise_visuals: of an emulated robot started here, as for the twin.
+        reality: how an emulated robot started here differs from the twin: fields of ``RealityConfig`` (docs/sim_to_real.md).
+        pace: of an emulated robot started here, robot seconds per second of wall time, at most 1.
         ask: shows a prompt and waits until a person has laid the scene; by default on the terminal.
         keys: where a person's verdict comes from; by default the terminal.
         **task_options: fields of the task's config, of an emulated robot started here.
@@ -64,12 +70,12 @@ def make_real_env(
             f"to try without one, and not both; got config={config!r}, emulate={emulate}"
         )
     if emulate:
-        return _make_emulated(task, tuple(cameras), image_size, reward_type, render_mode, randomise_visuals, task_options)
+        emulated = _emulator(task, tuple(cameras), image_size, randomise_visuals, reality or {}, pace, task_options)
+        return _make_emulated(emulated, reward_type, render_mode)
     settings = config if isinstance(config, RealConfig) else load_config(config or "")
-    if task_options or randomise_visuals:
-        raise ConfigError(
-            f"{sorted(task_options) or 'randomise_visuals'}: only an emulated robot that is started here (emulate=True) has such options"
-        )
+    given = {"randomise_visuals": randomise_visuals, "reality": reality, "pace": pace != 1.0, **task_options}
+    if wrong := sorted(name for name, value in given.items() if value or name in task_options):
+        raise ConfigError(f"{wrong}: only an emulated robot that is started here (emulate=True) has such options")
     if settings.emulator:
         return _make_refereed(task, settings, tuple(cameras), image_size, reward_type, render_mode)
     return _make_lab(task, settings, tuple(cameras), image_size, reward_type, render_mode, ask, keys)
@@ -81,23 +87,32 @@ def _check_words(task: str, image_size: int, task_options: dict[str, Any]) -> No
         raise ConfigError(f"image_size must be a whole number of pixels from 16 to 1024; got {image_size!r}")
 
 
-def _make_emulated(
+def _emulator(
     task: str,
     cameras: tuple[str, ...],
     image_size: int,
-    reward_type: RewardType,
-    render_mode: RenderMode | None,
     randomise_visuals: Any,
+    reality: Mapping[str, float],
+    pace: float,
     task_options: dict[str, Any],
-) -> DexHiLEnv:
-    from real.emulator.emulator_config import EmulatorConfig
+) -> "EmulatorConfig":
+    from real.emulator.emulator_config import EmulatorConfig, RealityConfig
+
+    known = [each.name for each in fields(RealityConfig)]
+    if wrong := sorted(set(reality) - set(known)):
+        raise ConfigError(f"reality has no {wrong}; a robot can differ from the twin in {known}")
+    differs = RealityConfig(**reality)
+    return EmulatorConfig(
+        task, dict(task_options), cameras=cameras, image_size=image_size, randomise_visuals=randomise_visuals, reality=differs, pace=pace
+    )
+
+
+def _make_emulated(emulated: "EmulatorConfig", reward_type: RewardType, render_mode: RenderMode | None) -> DexHiLEnv:
     from real.emulator.twin_process import TwinProcess
 
-    twin: TwinProcess = TwinProcess(
-        EmulatorConfig(task, dict(task_options), cameras=cameras, image_size=image_size, randomise_visuals=randomise_visuals)
-    )
+    twin: TwinProcess = TwinProcess(emulated)
     try:
-        env = _make_refereed(task, emulated_config(twin.config), cameras, image_size, reward_type, render_mode)
+        env = _make_refereed(emulated.task, emulated_config(twin.config), emulated.cameras, emulated.image_size, reward_type, render_mode)
     except BaseException:
         twin.close()
         raise

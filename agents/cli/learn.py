@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from agents.cli.robot import robot_options
 from agents.collect import Quota, up_to_round
 from agents.collect import collect as run_collection
 from agents.dagger import CORRECTION_SEED, DEMO_SEED, DaggerRun, RunConfig
@@ -30,6 +31,8 @@ def collect(
     env: str = ENV_IDS[0],
     policy: str = "expert",
     operator: Operator = "none",
+    config: Path | None = None,
+    emulate: bool = False,
     episodes: int = 30,
     seed: int = DEMO_SEED,
     round: int | None = None,
@@ -47,6 +50,8 @@ def collect(
         env: environment id.
         policy: expert, zero, random, or a policy folder.
         operator: who watches.
+        config: settings of the robot, for a real id.
+        emulate: an emulated robot, for a real id.
         episodes: how many episodes are wanted.
         seed: first seed.
         round: DAgger round for the record; by default 0 for demonstrations and 1 for corrections.
@@ -56,7 +61,8 @@ def collect(
     watched = operator == "scripted"
     if round is None:
         round = int(watched)
-    job = Job(env, policy, ScriptedConfig() if watched else None, {"image_size": image_size}, round_index=round)
+    options = {"image_size": image_size, **robot_options(env, config, emulate)}
+    job = Job(env, policy, ScriptedConfig() if watched else None, options, round_index=round)
     store = EpisodeStore(out)
     if watched and seed == DEMO_SEED:
         seed = CORRECTION_SEED

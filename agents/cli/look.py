@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import tyro
 
+from agents.cli.robot import robot_options
 from agents.dagger import EVAL_SEED
 from agents.evaluate import EvalResult
 from agents.evaluate import evaluate as run_evaluation
@@ -24,6 +25,8 @@ _SEES_STATE = ("expert", "zero", "random")
 def evaluate(
     env: str = ENV_IDS[0],
     policy: str = "expert",
+    config: Path | None = None,
+    emulate: bool = False,
     episodes: int = 50,
     seed: int = EVAL_SEED,
     json: Path | None = None,
@@ -37,6 +40,8 @@ def evaluate(
     Args:
         env: environment id.
         policy: expert, zero (stays at home), random, or a policy folder.
+        config: settings of the robot, for a real id.
+        emulate: an emulated robot, for a real id.
         episodes: number of episodes.
         seed: first seed.
         json: write the results there (keys n_episodes, n_success, pc_success, pc_success_ci95, seeds, ...).
@@ -47,7 +52,7 @@ def evaluate(
     """
     cameras = {"cameras": ()} if policy in _SEES_STATE else {"image_size": image_size}
     extra = {"never_close": True} if never_close else {}
-    job = Job(env, policy, env_kwargs=cameras, policy_kwargs=extra)
+    job = Job(env, policy, env_kwargs={**cameras, **robot_options(env, config, emulate)}, policy_kwargs=extra)
     result = run_evaluation(job, range(seed, seed + episodes), workers or default_workers())
     low, high = result.interval
     print(f"{env} {policy}: {result.n_success}/{episodes} = {result.n_success / max(episodes, 1):.1%}  (95 % [{low:.1%}, {high:.1%}])")

@@ -101,8 +101,8 @@ def smoke() -> StudyConfig:
     """A study of seconds: proves the machinery, says nothing about the methods."""
     brief = TrainConfig(steps=4, batch_size=4, warmup=1, log_every=2, save_every=2, tensorboard=False)
     return StudyConfig(
-        env_kwargs={}, arms=("dexhil", "dagger", "baseline"), seeds=(0,), rounds=1, demos=1, corrections=1, max_tries=2,
-        vla=PRESETS["debug"], warmup=brief, round=brief, eval_episodes=1, max_episode_steps=100, image_size=32,
+        env_kwargs={}, operator=ScriptedConfig(), arms=("dexhil", "dagger", "baseline"), seeds=(0,), rounds=1, demos=1, corrections=1,
+        max_tries=2, vla=PRESETS["debug"], warmup=brief, round=brief, eval_episodes=1, max_episode_steps=100, image_size=32,
     )  # fmt: skip
 
 

@@ -102,3 +102,13 @@ def test_play_writes_a_video(tmp_path, capsys):
     out = call(capsys, "play", "--env", PLUSH, "--policy", "expert", "--seed", 0, "--video", clip)
     assert str(clip) in out
     assert iio.improps(clip, plugin="pyav").shape[0] > 20
+
+
+def test_rollout_keeps_every_episode(capsys, tmp_path):
+    said = call(capsys, "rollout", "--policy", "zero", "-n", 2, "--seed", 5, "--out", tmp_path / "kept", "--image-size", 32)
+    assert "seed 5: never closed" in said
+    assert "0 of 2 succeeded" in said
+    kept = EpisodeStore(tmp_path / "kept")
+    assert [kept.facts(i)["seed"] for i in range(len(kept))] == [5, 6]
+    assert exit_code("rollout", "--env", "DexHiL-PlushReal-v0") == 1
+    assert "--emulate" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "examples"
-TAKES_MINUTES = ("make_first_light.py",)
+TAKES_MINUTES = ("make_first_light.py", "sim_to_real.py")
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if path.name not in TAKES_MINUTES)
 
 

@@ -1,0 +1,115 @@
+"""From the twin to a robot: how much does a policy lose, and does one round of correction on the robot bring it back?
+
+The robot is emulated and set away from the twin (friction, latency, noise, camera delay); the true drivers talk to it over the wire. Every
+part is kept in the folder, so the same command continues an interrupted run. About 90 minutes on two idle cores.
+
+    python examples/sim_to_real.py runs/sim_to_real
+"""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from agents.cli.demo import SHIPPED
+from agents.collect import JoinedView, Quota, StoreView, collect
+from agents.data import ChunkDataset
+from agents.evaluate import EvalResult, evaluate
+from agents.filters import FilterConfig
+from agents.policy import load_policy
+from agents.recovery import recover_emulated
+from agents.rollouts import Job, default_workers
+from agents.statistics import compare_paired, wilson_interval
+from agents.trainer import POLICY_FOLDER, TrainConfig, train
+from agents.weights import WeightConfig
+from dexhil_env.hil.scripted import ScriptedConfig
+from dexhil_env.registration import ENV_IDS, REAL_IDS, task_name
+from dexhil_env.store import EpisodeStore
+from dexhil_env.store.files import write_json
+
+REALITY: dict[str, float] = {
+    "arm_friction": 2.0, "arm_damping": 1.5, "hand_gain": 0.8, "hand_latency_s": 0.03, "camera_delay_s": 0.04, "encoder_noise": 2e-4,
+}  # fmt: skip
+EVAL_SEED, CORRECTION_SEED = 3_200_000, 2_900_000
+"""First seeds of evaluation and of corrections; used for nothing else."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run.
+
+    Attributes:
+        episodes: evaluation episodes per task and place.
+        corrections: corrected episodes per task in the round on the robot.
+        steps: training steps of the round.
+        policy: policy folder; by default the warm-up policy that ships with the repository.
+        demonstrations: dataset of its demonstrations.
+    """
+
+    episodes: int = 30
+    corrections: int = 10
+    steps: int = 1000
+    policy: Path = SHIPPED / "round-0" / "train" / POLICY_FOLDER
+    demonstrations: Path = SHIPPED / "data"
+
+
+def measure(folder: Path, name: str, policy: Path, settings: Settings) -> dict[str, EvalResult]:
+    """Evaluate in the twin, and over the wire on the perturbed robot."""
+    seeds = range(EVAL_SEED, EVAL_SEED + settings.episodes)
+    found: dict[str, EvalResult] = {}
+    for env_id, real_id in zip(ENV_IDS, REAL_IDS, strict=True):
+        places: tuple[tuple[str, dict[str, Any], int], ...] = (
+            (env_id, {}, default_workers()),
+            (real_id, {"emulate": True}, 1),
+            (real_id, {"emulate": True, "reality": REALITY}, 1),
+        )
+        for index, (place, options, workers) in enumerate(places):
+            key = f"{task_name(env_id)}-{('twin', 'wire', 'robot')[index]}"
+            path = folder / f"{name}-{key}.json"
+            if not path.exists():
+                evaluate(Job(place, str(policy), env_kwargs=options), seeds, workers, go_on=recover_emulated).save(path)
+            found[key] = EvalResult.load(path)
+            low, high = found[key].interval
+            print(f"{name:>7} {key:<13} {found[key].n_success}/{len(seeds)}  [{low:.0%}, {high:.0%}]", flush=True)
+    return found
+
+
+def correct(folder: Path, settings: Settings) -> Path:
+    """One round on the perturbed robot: corrections by the simulated human over the wire, then weighted training."""
+    corrections = EpisodeStore(folder / "corrections")
+    quota = Quota(settings.corrections, "correction", max_tries=6, required=False)
+    for index, real_id in enumerate(REAL_IDS):
+        job = Job(real_id, str(settings.policy), ScriptedConfig(handback="when_safe"), {"emulate": True, "reality": REALITY}, round_index=1)
+        collect(job, corrections, quota, CORRECTION_SEED + 10_000 * index, go_on=recover_emulated)
+    target = folder / "train"
+    if not (target / POLICY_FOLDER / "config.json").exists():
+        shutil.rmtree(target, ignore_errors=True)
+        start, demonstrations = load_policy(settings.policy), EpisodeStore.open(settings.demonstrations)
+        parts = [StoreView(store, list(range(len(store)))) for store in (demonstrations, corrections)]
+        data = ChunkDataset(JoinedView(parts), start.config, FilterConfig(intervention_free="drop"), cache=folder / "frames")
+        train(start, data, replace(TrainConfig(steps=settings.steps, lr=5e-4, warmup=30), weights=WeightConfig()), target)
+    return target / POLICY_FOLDER
+
+
+def main(folder: tyro.conf.Positional[Path], settings: Settings = Settings()) -> None:
+    """Measure, correct one round on the robot, measure again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before = measure(folder, "before", settings.policy, settings)
+    after = measure(folder, "after", correct(folder, settings), settings)
+    summary: dict[str, Any] = {"reality": REALITY, "episodes": settings.episodes, "first_seed": EVAL_SEED}
+    for key in before:
+        was, now = before[key].success, after[key].success
+        change = compare_paired(was, now)
+        summary[key] = {
+            "before": sum(was), "before_ci95": wilson_interval(sum(was), len(was)), "after": sum(now),
+            "after_ci95": wilson_interval(sum(now), len(now)), "difference": change.difference,
+            "difference_ci95": [change.low, change.high],
+        }  # fmt: skip
+        print(f"{key:<13} {sum(was):>3} -> {sum(now):>3} of {len(was)}  ({change.difference:+.0%} [{change.low:+.0%}, {change.high:+.0%}])")
+    write_json(folder / "summary.json", summary)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
