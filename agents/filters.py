@@ -14,7 +14,7 @@ from agents.frames import STATE_OFFSETS
 from agents.weights import FrameClass
 from dexhil_env.episode import Episode
 from dexhil_env.errors import ConfigError
-from dexhil_env.types import Source
+from dexhil_env.types import HAND, Source
 
 DROPPED: Final = -1
 """Class of a row that is no anchor and no label."""
@@ -36,6 +36,9 @@ class FilterConfig:
         trim_retreat: drop the part of a correction before its highest palm point, if the palm goes down again after it.
         retreat_window: the highest point is searched in this many frames after the takeover.
         retreat_drop_m: the palm must go down this far after its highest point to count as a retreat [m].
+        trim_reopening: drop the part of a correction in which a closed hand is opened again: without a memory the policy cannot tell it
+            from the moment to close, and learns to hover.
+        reopening_rad: an opening counts from this change of the mean hand target on [rad].
         boundary: ``"mask"`` ends a chunk's labels where the driver changes, ``"keep"`` lets them run on.
         include_pre_takeover: frames before a takeover that become anchors of the human's following actions.
     """
@@ -48,6 +51,8 @@ class FilterConfig:
     trim_retreat: bool = False
     retreat_window: int = 45
     retreat_drop_m: float = 0.01
+    trim_reopening: bool = False
+    reopening_rad: float = 0.05
     boundary: str = "mask"
     include_pre_takeover: int = 0
 
@@ -60,8 +65,8 @@ class FilterConfig:
             )
         if self.policy_frames not in ("keep", "drop"):
             raise ConfigError(f"policy_frames must be 'keep' or 'drop'; got {self.policy_frames!r}")
-        if min(self.trim_idle_rad, self.retreat_window, self.retreat_drop_m, self.include_pre_takeover) < 0:
-            raise ConfigError("trim_idle_rad, retreat_window, retreat_drop_m and include_pre_takeover must not be negative")
+        if min(self.trim_idle_rad, self.reopening_rad, self.retreat_window, self.retreat_drop_m, self.include_pre_takeover) < 0:
+            raise ConfigError("trim_idle_rad, reopening_rad, retreat_window, retreat_drop_m and include_pre_takeover must not be negative")
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,10 @@ def _trimmed(episode: Episode, start: int, end: int, config: FilterConfig) -> in
     if config.trim_idle_rad > 0:
         moved = np.abs(episode.action[start:end] - episode.action[start]).max(1) >= config.trim_idle_rad
         first = start + int(np.argmax(moved)) if moved.any() else end
+    if config.trim_reopening:
+        closure = episode.action[start:end, HAND].mean(1)
+        if closure[0] - closure.min() > config.reopening_rad:
+            first = max(first, start + int(np.argmax(closure <= closure.min() + config.reopening_rad)))
     if config.trim_retreat:
         height = episode.state[start:end, PALM_HEIGHT]
         top = int(np.argmax(height[: config.retreat_window]))

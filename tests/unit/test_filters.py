@@ -5,6 +5,7 @@ from agents.data import ChunkDataset
 from agents.filters import DROPPED, PALM_HEIGHT, FilterConfig, select
 from agents.vla.config import preset
 from agents.weights import FrameClass
+from dexhil_env.types import HAND
 from tests.unit.agents_fixture import make_episode
 
 DEMO, HUMAN, ROLL = FrameClass.DEMO, FrameClass.INTERVENTION, FrameClass.ROLLOUT
@@ -35,6 +36,15 @@ def test_failures_are_dropped(drivers):
 def test_success_without_intervention():
     assert set(anchors(make_episode("pppp"))) == {ROLL}
     assert set(anchors(make_episode("pppp"), FilterConfig(intervention_free="drop"))) == {DROPPED}
+
+
+def test_frames_that_open_a_closed_hand_can_be_dropped():
+    episode = make_episode("ppbbbbbb")
+    episode.action[2:, HAND] = np.array([1.0, 0.6, 0.2, 0.18, 0.5, 1.0])[:, None]
+    only = FilterConfig(trim_idle_rad=0.0, trim_reopening=True)
+    assert anchors(episode, only) == [DROPPED] * 4 + [HUMAN] * 4
+    episode.action[2:, HAND] = np.linspace(0.2, 1.0, 6)[:, None]
+    assert anchors(episode, only) == [DROPPED] * 2 + [HUMAN] * 6
 
 
 def test_policy_frames_after_a_handback_can_be_dropped():
