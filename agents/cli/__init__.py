@@ -46,7 +46,7 @@ def _usage() -> str:
         "  plan-eval how many trials show a difference, and what a number of trials can show",
         "  play      watch a policy in a window, or write a video",
         "  dataset   info, check, repair, compact, merge, video",
-        "  real      the robot itself: emulate one, check, home, calibrate",
+        "  real      the robot itself: emulate one, check, home, calibrate, record, identify, gap",
         "  doctor    check this machine: OpenGL, versions, devices",
         "",
         "Start with:  dexhil doctor, then dexhil demo",

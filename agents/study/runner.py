@@ -72,6 +72,12 @@ def claimed(folder: Path) -> Iterator[bool]:
         path.unlink(missing_ok=True)
 
 
+def _orphaned() -> bool:
+    """Whether the process that started this worker is gone."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
+
+
 def _clear_abandoned(path: Path) -> None:
     """Remove the claim of a dead process; a lock keeps two processes from removing each other's new claim."""
     with path.with_name(".claim.lock").open("w") as lock:
@@ -82,9 +88,8 @@ def _clear_abandoned(path: Path) -> None:
 
 def _beat(path: Path, over: threading.Event) -> None:
     """Thread: show that this process lives; end it when the one that started it is gone, or it would work on unseen."""
-    parent = multiprocessing.parent_process()
     while not over.wait(BEAT_S):
-        if parent is not None and not parent.is_alive():
+        if _orphaned():
             os.kill(os.getpid(), signal.SIGTERM)
         if path.exists():
             path.touch()
@@ -112,7 +117,7 @@ def work(config: StudyConfig, folder: Path, progress: bool = False) -> int:
     cells, finished = all_cells(config), 0
     while True:
         open_cells = [cell for cell in cells if not cell.done(folder)]
-        if not open_cells:
+        if not open_cells or _orphaned():
             return finished
         ready = [cell for cell in open_cells if all(need.done(folder) for need in cell.needs())]
         if not any(_do(config, folder, cell, progress) for cell in ready):
@@ -123,7 +128,7 @@ def work(config: StudyConfig, folder: Path, progress: bool = False) -> int:
 
 def _do(config: StudyConfig, folder: Path, cell: Cell, progress: bool) -> bool:
     """Run one cell unless somebody else does."""
-    if cell.done(folder):
+    if cell.done(folder) or _orphaned():
         return False
     with claimed(cell.folder(folder)) as mine:
         if not mine or cell.done(folder):
