@@ -6,6 +6,7 @@ from typing import Any
 from real.calibrate.cli import board, calibrate
 from real.check import check, home
 from real.emulator.cli import emulate
+from real.sysid.cli import gap, identify, record
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "emulate": emulate,
@@ -13,4 +14,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "home": home,
     "calibrate": calibrate,
     "board": board,
+    "record": record,
+    "identify": identify,
+    "gap": gap,
 }

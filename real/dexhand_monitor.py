@@ -44,6 +44,7 @@ class HandState:
         current: (12,) [A]; the maker does not document its sign.
         temperature_c: (5,) of the fingertip sensors, thumb first [deg C]; NaN like the force.
         age_s: (6,) time since the report of each board, thumb, palm, index ... [s].
+        seen_ns: (6,) arrival of each board's report, ``time.monotonic_ns`` [ns].
         stalled: (12,) motors that the driver keeps from closing.
         errors: what is wrong now, in words: faults first, then warnings.
     """
@@ -54,6 +55,7 @@ class HandState:
     current: F64
     temperature_c: F64
     age_s: F64
+    seen_ns: tuple[int, ...]
     stalled: NDArray[np.bool_]
     errors: tuple[str, ...]
 
@@ -230,6 +232,7 @@ class HandMonitor:
             current=self._current.copy(),
             temperature_c=self._temperature_c.copy(),
             age_s=(now_ns - np.array(self._seen_ns)) * 1e-9,
+            seen_ns=tuple(self._seen_ns),
             stalled=stalled,
             errors=(*self.faults.values(), *warnings),
         )

@@ -32,10 +32,16 @@ logger = logging.getLogger(__name__)
 STATE_PERIOD_S: Final = 0.004
 MAX_HOMING_SPEED: Final = 0.3
 """Above this share of the limits the planner's motions trip the FR3's jerk limit (measured on an emulated arm)."""
+ENDING_S: Final = 0.5
+"""A stop takes libfranka 0.2 s; after this long a motion that goes on is not ours [s]."""
 
 
 class FR3:
-    """The arm. Use it as a context manager, or call :meth:`close`: every way out leaves the arm holding."""
+    """The arm. Use it as a context manager, or call :meth:`close`: every way out leaves the arm holding.
+
+    Attributes:
+        on_state: called with every state that is read, on the reading thread; must return at once.
+    """
 
     def __init__(self, config: FR3Config) -> None:
         self.config = config
@@ -52,6 +58,7 @@ class FR3:
         self._asked = False
         self._warned = False
         self.missed_ticks = 0
+        self.on_state: Callable[[ArmState], object] | None = None
 
     @property
     def running(self) -> bool:
@@ -91,6 +98,7 @@ class FR3:
             DeviceError: faults are pending, or the arm is not ready to move.
         """
         link = self._connected()
+        self._let_end()
         with self._motion:
             if self._tracking:
                 return
@@ -102,6 +110,12 @@ class FR3:
             link.track(np.array(self.config.stiffness))
             self._started_s, self._asked, self._holding, self._warned = time.monotonic(), False, False, False
             self._tracking = True
+
+    def _let_end(self) -> None:
+        """Wait a moment for the end of a motion that is over for libfranka, but not yet in the newest state."""
+        deadline = time.monotonic() + ENDING_S
+        while not (self._tracking or self._faults) and self.state().mode == "Move" and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def command(self, q: F64, stamp_ns: int) -> None:
         """Give a set point.
@@ -256,11 +270,13 @@ class FR3:
         link, rate = self._connected(), Rate(STATE_PERIOD_S)
         while self._alive:
             try:
-                self._state = make_state(link.read(), self._state)
+                self._state = state = make_state(link.read(), self._state)
             except Exception as error:  # noqa: BLE001 - whatever it is, the arm can no longer be read; told as a fault, the thread ends
                 self._note(f"connection to the arm lost ({error})")
                 self._tracking = False
                 return
+            if (tell := self.on_state) is not None:
+                tell(state)
             rate.sleep()
 
     def _drive(self) -> None:

@@ -1,7 +1,7 @@
 """What the FR3 measures, and what of it must end a motion."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +28,7 @@ class ArmState:
         stamp_ns: when it was read (``time.monotonic_ns``).
         age_s: how long the arm's clock has stood still [s].
         success_rate: share of the last 100 packets that came in time; 0 while no motion runs.
+        tau_d: (7,) torque that the arm was last told to give, without gravity [Nm].
     """
 
     q: F64
@@ -39,15 +40,16 @@ class ArmState:
     stamp_ns: int
     age_s: float
     success_rate: float
+    tau_d: F64 = field(default_factory=lambda: np.zeros(7))
 
 
 def make_state(raw: Any, before: ArmState | None) -> ArmState:
     """Make a state of franky's; the age counts from the last one with another robot time."""
     now, time_s = time.monotonic_ns(), float(raw.time.to_sec())
     age = 0.0 if before is None or time_s != before.robot_time_s else before.age_s + (now - before.stamp_ns) * 1e-9
-    q, dq, tau = (np.array(values, dtype=float) for values in (raw.q, raw.dq, raw.tau_ext_hat_filtered))
+    q, dq, tau, tau_d = (np.array(values, dtype=float) for values in (raw.q, raw.dq, raw.tau_ext_hat_filtered, raw.tau_J_d))
     errors = error_names(raw.current_errors)
-    return ArmState(q, dq, tau, raw.robot_mode.name, errors, time_s, now, age, float(raw.control_command_success_rate))
+    return ArmState(q, dq, tau, raw.robot_mode.name, errors, time_s, now, age, float(raw.control_command_success_rate), tau_d)
 
 
 def judge(state: ArmState, moved_s: float, config: FR3Config) -> str | None:

@@ -80,6 +80,7 @@ class SimBackend:
         self._substeps = round(robot.SERVO_PERIOD_S / self.model.opt.timestep)
         if abs(self._substeps * self.model.opt.timestep - robot.SERVO_PERIOD_S) > 1e-9:
             raise ConfigError(f"the physics step must divide {robot.SERVO_PERIOD_S} s; got {self.model.opt.timestep} s")
+        self._lead_s = self.scene.tuning.lead_s if self.scene.tuning is not None else None
         self._looks = Looks(self.model, looks)
         self._viewer: Any = None
         self._find_indices()
@@ -109,6 +110,8 @@ class SimBackend:
         self.data.qpos[self._arm_qpos] = robot.ARM_HOME
         self.data.qpos[self._joint_qpos] = robot.coupling_matrix() @ robot.HAND_HOME
         self.data.ctrl[:] = robot.HOME
+        if self.scene.tuning is not None:
+            self.scene.tuning.rest(self.model, self.data)
         mujoco.mj_forward(self.model, self.data)
 
     def run(self, servo: ServoMux, ticks: int) -> None:
@@ -116,6 +119,8 @@ class SimBackend:
         data, model = self.data, self.model
         for _ in range(ticks):
             data.ctrl[:] = servo.tick(data.time)
+            if self._lead_s is not None:
+                self._aim_ahead()
             mujoco.mj_step(model, data, self._substeps)
         # mj_step leaves positions of sites and flex vertices one step behind qpos; observations need them fresh
         mujoco.mj_kinematics(model, data)
@@ -126,6 +131,13 @@ class SimBackend:
                 f"the physics diverged at t = {data.time:.3f} s (NaN or huge values); reset the environment. "
                 "Please report the seed and the actions: this must not happen."
             )
+
+    def _aim_ahead(self) -> None:
+        """Move the arm's targets on by what they will do within the lead."""
+        data = self.data
+        target = data.ctrl[robot.ARM].copy()
+        data.ctrl[robot.ARM] = target + self._lead_s * (target - data.userdata[:7]) / robot.SERVO_PERIOD_S
+        data.userdata[:7] = target
 
     def state(self) -> RobotState:
         """Read the joints, the palm pose and the fingertip forces."""

@@ -28,6 +28,7 @@ from dexhil_env.errors import ConfigError
 from dexhil_env.sim.skin import wear_menagerie
 from dexhil_env.sim.task import SimTask
 from dexhil_env.sim.toy_mesh import texture as toy_texture
+from dexhil_env.sim.tuning import RobotTuning
 from dexhil_env.types import F64, U8
 
 ENVIRONMENT: Final = 1
@@ -91,6 +92,7 @@ class SceneConfig:
         wrist: camera at the wrist, in the hand's base frame.
         skin: ``"light"`` draws the arm from primitives; ``"menagerie"`` draws the FR3's meshes (extra ``dexhil[skin]``), slowly.
         offsamples: multisampling of rendered images, 0 for none.
+        tuning: how arm and hand move, where that is other than in the model: as a certain real robot does; None is the model.
     """
 
     mount_yaw_deg: float = 180.0
@@ -99,6 +101,7 @@ class SceneConfig:
     wrist: CameraConfig = field(default=CameraConfig((0.112, 0.0, -0.015), (0.093, 0.0, 0.1), up=(1.0, 0.0, 0.0), fovy_deg=72.0))
     skin: Literal["light", "menagerie"] = "light"
     offsamples: int = 0
+    tuning: RobotTuning | None = None
 
     def __post_init__(self) -> None:
         if not -360.0 <= self.mount_yaw_deg <= 360.0:
@@ -116,6 +119,8 @@ def build_model(task: SimTask, config: SceneConfig) -> mujoco.MjModel:
     spec = build_spec(config)
     spec.modelname = task.name
     spec.option.timestep = task.timestep_s
+    if config.tuning is not None:
+        config.tuning.apply(spec)
     task.add_to(spec)
     return spec.compile()
 

@@ -1,5 +1,6 @@
 """What stands behind the emulated control box: an arm that takes torques or joint positions, 1 ms at a time."""
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -75,7 +76,7 @@ class MujocoArm:
     Args:
         q: (7,) pose at the start [rad].
         scene: a simulation to drag along; it gets the arm every 5 ms and its contact torques act on this arm, which has none of its own.
-        reality: friction, torque and noise other than the model's.
+        reality: friction, torque, latency and noise other than the model's.
         seed: of the noise.
     """
 
@@ -100,6 +101,7 @@ class MujocoArm:
         self._reality, self._rng = reality or RealityConfig(), np.random.default_rng(seed)
         self.model.dof_frictionloss[self._dof] *= self._reality.arm_friction
         self.model.dof_damping[self._dof] *= self._reality.arm_damping
+        self._on_the_way = deque([np.zeros(7)] * round(self._reality.arm_latency_s / PERIOD_S))
         self._servo_on = True
         self._last_q_d = np.array(q, dtype=float)
         self._push, self._from_scene, self._external = np.zeros(7), np.zeros(7), np.zeros(7)
@@ -129,7 +131,7 @@ class MujocoArm:
         data = self.data
         data.ctrl[:7], data.ctrl[7:19] = q_d + _SERVO_LAG_S * (q_d - self._last_q_d) / PERIOD_S, self.hand_target
         self._last_q_d = q_d
-        data.qfrc_applied[self._dof] = self._push + self._from_scene + (0.0 if tau is None else tau * self._reality.arm_torque)
+        data.qfrc_applied[self._dof] = self._push + self._from_scene + self._motor_torque(tau)
         self._mujoco.mj_step(self.model, data)
         self._external += _EXTERNAL_FILTER * (self._outside() - self._external)
         self._ticks += 1
@@ -153,6 +155,14 @@ class MujocoArm:
             q = q + self._rng.normal(0.0, noise, 7)
             dq = dq + self._rng.normal(0.0, noise * _NOISE_RATE, 7)
         return ArmReading(q, dq, tau, self._external.copy(), self._wrench(), flange)
+
+    def _motor_torque(self, tau: F64 | None) -> F64:
+        """Torque (7,) that the motors make now of the commanded ones [Nm]; None ends the motion and what is on the way."""
+        if tau is None:
+            self._on_the_way = deque(np.zeros(7) for _ in self._on_the_way)
+            return np.zeros(7)
+        self._on_the_way.append(tau * self._reality.arm_torque)
+        return self._on_the_way.popleft()
 
     def _use_servo(self, on: bool) -> None:
         if on == self._servo_on:

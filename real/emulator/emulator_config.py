@@ -29,6 +29,8 @@ class RealityConfig:
         arm_friction: factor on the dry friction of the arm's joints.
         arm_damping: factor on the viscous friction of the arm's joints.
         arm_torque: factor on the torque that the arm makes of a commanded one.
+        arm_latency_s: from a commanded torque to the motors, on top of the wire [s]; in whole milliseconds. It is inside of the
+            client's control loop, which a few milliseconds make rattle.
         hand_gain: factor on stiffness and damping of the hand's servos.
         hand_latency_s: from a motion frame to the motors, on top of the wire [s].
         camera_delay_s: from the picture to its sending, on top of rendering and packing [s].
@@ -38,6 +40,7 @@ class RealityConfig:
     arm_friction: float = 1.0
     arm_damping: float = 1.0
     arm_torque: float = 1.0
+    arm_latency_s: float = 0.0
     hand_gain: float = 1.0
     hand_latency_s: float = 0.0
     camera_delay_s: float = 0.0
@@ -48,6 +51,7 @@ class RealityConfig:
             "arm_friction": (0.0, 10.0),
             "arm_damping": (0.0, 20.0),
             "arm_torque": (0.5, 1.5),
+            "arm_latency_s": (0.0, 0.01),
             "hand_gain": (0.2, 5.0),
             "hand_latency_s": (0.0, 0.5),
             "camera_delay_s": (0.0, 1.0),
