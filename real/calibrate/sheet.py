@@ -9,6 +9,7 @@ from typing import Any, Final
 from xml.sax.saxutils import escape
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dexhil_env.errors import ConfigError
 from dexhil_env.types import U8
@@ -38,10 +39,15 @@ class Sheet:
 
 
 def write_sheet(board: Board, path: Path, dpi: int = 300) -> None:
-    """Write the page of a board; the ending of ``path`` chooses the format.
+    """Write the page of a board; see :func:`write_page`."""
+    write_page(make_sheet(board), path, dpi)
+
+
+def write_page(sheet: Sheet, path: Path, dpi: int = 300) -> None:
+    """Write a page; the ending of ``path`` chooses the format.
 
     Args:
-        board: which one.
+        sheet: the page.
         path: file ending in .pdf, .svg or .png.
         dpi: resolution of a PNG [1/inch].
 
@@ -51,8 +57,8 @@ def write_sheet(board: Board, path: Path, dpi: int = 300) -> None:
     writers: dict[str, Callable[[Sheet], bytes]] = {".pdf": to_pdf, ".svg": to_svg, ".png": lambda sheet: to_png(sheet, dpi)}
     writer = writers.get(path.suffix.lower())
     if writer is None:
-        raise ConfigError(f"a board is written as {', '.join(writers)}; got {path.name!r}")
-    path.write_bytes(writer(make_sheet(board)))
+        raise ConfigError(f"a page is written as {', '.join(writers)}; got {path.name!r}")
+    path.write_bytes(writer(sheet))
 
 
 def make_sheet(board: Board) -> Sheet:
@@ -60,14 +66,11 @@ def make_sheet(board: Board) -> Sheet:
     sheet = Sheet()
     width, height = (1e3 * value for value in board.size_m)
     left, top = (PAGE_MM[0] - width) / 2, 12.0
-    module = 1e3 * board.square_m / MODULES
-    for column, row, columns, rows in _merged(board):
-        box = left + column * module, top + row * module, columns * module, rows * module
-        sheet.rectangles.append((box[0] - _OVERLAP_MM, box[1] - _OVERLAP_MM, box[2] + 2 * _OVERLAP_MM, box[3] + 2 * _OVERLAP_MM))
+    draw_modules(sheet, modules(board), left, top, 1e3 * board.square_m / MODULES)
     sheet.rectangles += [(left, top - 4, 30, _LINE_MM), (left - 4, top, _LINE_MM, 30)]
     sheet.words += [(left + 31, top - 3, 3.5, "x"), (left - 4.8, top + 34, 3.5, "y"), (left - 12, top - 3.2, 3.0, "origin")]
     bottom = top + height
-    _add_ruler(sheet, left, bottom + 4)
+    add_ruler(sheet, left, bottom + 4)
     square = f"{1e3 * board.square_m:g}"
     text = f"DexHiL board {board.name!r}, {board.columns} x {board.rows} squares of {square} mm. Print at 100 %, not scaled; glue it flat."
     sheet.words += [
@@ -77,16 +80,24 @@ def make_sheet(board: Board) -> Sheet:
     return sheet
 
 
-def _add_ruler(sheet: Sheet, left: float, top: float) -> None:
+def draw_modules(sheet: Sheet, black: NDArray[np.bool_], left: float, top: float, module: float) -> None:
+    """Draw the modules of a pattern (rows, columns) that are True, each ``module`` mm wide."""
+    for column, row, columns, rows in _merged(black):
+        box = left + column * module, top + row * module, columns * module, rows * module
+        sheet.rectangles.append((box[0] - _OVERLAP_MM, box[1] - _OVERLAP_MM, box[2] + 2 * _OVERLAP_MM, box[3] + 2 * _OVERLAP_MM))
+
+
+def add_ruler(sheet: Sheet, left: float, top: float) -> None:
+    """Draw a ruler to the right of a place [mm], to check the scale of the print."""
     sheet.rectangles.append((left, top, RULER_MM + _LINE_MM, _LINE_MM))
     for mark in range(0, RULER_MM + 1):
         length = 4.0 if mark % 10 == 0 else 2.5 if mark % 5 == 0 else 1.5
         sheet.rectangles.append((left + mark, top, _LINE_MM, length))
 
 
-def _merged(board: Board) -> list[tuple[int, int, int, int]]:
+def _merged(pattern: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
     """Black modules joined to few rectangles: column, row, columns, rows."""
-    black = modules(board).copy()
+    black = pattern.copy()
     found: list[tuple[int, int, int, int]] = []
     for row, column in np.argwhere(black):
         if not black[row, column]:
