@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -91,23 +92,35 @@ class VLAPolicy(nn.Module):
 
     def infer(self, obs: dict[str, Any]) -> dict[str, F32]:
         """Return ``{"actions": (T, 19)}`` for one observation with the instruction under ``prompt``."""
+        return {"actions": self.infer_many([obs], [self._generator])[0]}
+
+    def infer_many(self, observations: list[dict[str, Any]], generators: list[torch.Generator]) -> list[F32]:
+        """Return a chunk (T, 19) [rad] for each observation (instruction under ``prompt``), each with the noise of its own generator."""
+        noise = [torch.randn((self.config.chunk, self.config.action_dim), generator=generator) for generator in generators]
+        return list(self.predict_action_chunk(self._batch_of(observations), torch.stack(noise)).cpu().numpy())
+
+    def _batch_of(self, observations: list[dict[str, Any]]) -> Batch:
+        """Lay observations out as a batch."""
         config = self.config
-        batch: Batch = {"observation.state": torch.from_numpy(state_vector(obs, config.state_keys))[None], "task": [str(obs["prompt"])]}
+        states = np.stack([state_vector(obs, config.state_keys) for obs in observations])
+        batch: Batch = {"observation.state": torch.from_numpy(states), "task": [str(obs["prompt"]) for obs in observations]}
         for name in config.cameras:
-            if f"image_{name}" not in obs:
+            if any(f"image_{name}" not in obs for obs in observations):
                 raise DatasetError(f"the observation lacks 'image_{name}'; the policy needs cameras {list(config.cameras)}")
-            batch[f"observation.images.{name}"] = torch.from_numpy(resize(obs[f"image_{name}"][None], config.image_size))
-        return {"actions": self.predict_action_chunk(batch)[0].cpu().numpy()}
+            frames = [resize(obs[f"image_{name}"][None], config.image_size) for obs in observations]
+            batch[f"observation.images.{name}"] = torch.from_numpy(np.concatenate(frames))
+        return batch
 
     @torch.inference_mode()
-    def predict_action_chunk(self, batch: Batch) -> Tensor:
-        """Return (B, T, 19) absolute joint targets [rad], inside the joint ranges."""
+    def predict_action_chunk(self, batch: Batch, noise: Tensor | None = None) -> Tensor:
+        """Return (B, T, 19) absolute joint targets [rad], inside the joint ranges; ``noise`` (B, T, 19) is drawn where none is given."""
         training = self.training
         self.eval()
         try:
             state, images = self._inputs(batch)
-            noise = torch.randn((len(state), self.config.chunk, self.config.action_dim), generator=self._generator).to(state.device)
-            chunk = self.model.sample(images, batch["task"], (state - self.state_centre) / self.state_scale, noise)
+            if noise is None:
+                noise = torch.randn((len(state), self.config.chunk, self.config.action_dim), generator=self._generator)
+            chunk = self.model.sample(images, batch["task"], (state - self.state_centre) / self.state_scale, noise.to(state.device))
         finally:
             self.train(training)
         chunk = chunk * self.action_scale + self.action_centre

@@ -12,11 +12,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cube, hardware_hand, images, learning, speed, throughput
+from benchmarks import cube, hardware_hand, images, learning, serving, speed, throughput
 from benchmarks.result import Result
 from dexhil_env.store.files import write_json
 
-PARTS = {"speed": speed, "learning": learning, "images": images, "throughput": throughput, "hand": hardware_hand, "cube": cube}
+PARTS = {
+    "speed": speed,
+    "learning": learning,
+    "images": images,
+    "throughput": throughput,
+    "hand": hardware_hand,
+    "cube": cube,
+    "serving": serving,
+}
 TARGET = Path(__file__).parent / "results.json"
 
 

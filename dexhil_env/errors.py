@@ -4,6 +4,7 @@ Each child also inherits the builtin that a caller would expect, so ``except Val
 Texts follow one pattern: what is wrong, what was given, what is allowed, what to do next.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -57,5 +58,31 @@ class RobotStopped(DeviceError):
         self.episode: Any = None
 
 
+class RemoteError(DexHiLError, ConnectionError):
+    """A policy server or its client sent something that cannot be used, or nothing."""
+
+
 class DeviceTimeout(DexHiLError, TimeoutError):
     """A device did not answer in time."""
+
+
+def check_ranges(
+    config: object, ranges: Mapping[str, tuple[float, float]], prefix: str = "", unit: str = "", above_low: bool = False
+) -> None:
+    """Refuse a configuration with a number out of its range.
+
+    Args:
+        config: what has the numbers as attributes.
+        ranges: lowest and highest allowed value by attribute.
+        prefix: what stands before the attribute's name in the text.
+        unit: what stands behind the range.
+        above_low: the lowest value itself is not allowed.
+
+    Raises:
+        ConfigError: names the first one that is out of its range, or not a number.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        if not low <= value <= high or (above_low and value == low):
+            space = f" {unit}" if unit else ""
+            raise ConfigError(f"{prefix}{name} must lie in {'(' if above_low else '['}{low}, {high}]{space}; got {value}")
