@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agents.collect import Quota, StoreView, collect, up_to_round
 from agents.data import ChunkDataset
-from agents.evaluate import EvalResult, evaluate
+from agents.evaluate import EvalResult, evaluate_once
 from agents.filters import FilterConfig
 from agents.policy import VLAPolicy, load_policy
 from agents.rollouts import Job
@@ -25,6 +25,7 @@ from agents.trainer import POLICY_FOLDER, TrainConfig, train
 from agents.vla.config import VLAConfig
 from agents.weights import WeightConfig
 from dexhil_env.errors import ConfigError
+from dexhil_env.hil.live.registry import OperatorSpec
 from dexhil_env.hil.scripted import ScriptedConfig
 from dexhil_env.store import EpisodeStore
 from dexhil_env.store.files import write_json
@@ -36,6 +37,8 @@ CORRECTION_SEED = 2_000_000
 EVAL_SEED = 3_000_000
 """First seed of each purpose. Nothing is ever tuned on seeds from ``EVAL_SEED`` on; use 4,000,000 and above for that."""
 TUNING_SEED = 4_000_000
+LIVE_EPISODE_STEPS = 1200
+"""Time limit of an episode with a person, 60 s: people are slower than the simulated human."""
 SEEDS_PER_ROUND = 10_000
 SEED_STRIDE = 100_000_000
 """Training seeds are this far apart, so that no scene is shared between them."""
@@ -93,12 +96,16 @@ class DaggerRun:
         folder: run folder; an existing one is continued and must have the same configuration.
         workers: processes for rollouts.
         progress: show progress bars.
+        person: a live operator who corrects instead of the simulated human.
 
     Raises:
         ConfigError: the folder belongs to another configuration.
     """
 
-    def __init__(self, config: RunConfig, folder: str | Path, workers: int = 1, progress: bool = True) -> None:
+    def __init__(
+        self, config: RunConfig, folder: str | Path, workers: int = 1, progress: bool = True, person: OperatorSpec | None = None
+    ) -> None:
+        self.person = person
         self.config, self.folder, self.workers, self.progress = config, Path(folder), workers, progress
         self.folder.mkdir(parents=True, exist_ok=True)
         self._claim()
@@ -135,7 +142,9 @@ class DaggerRun:
         """Deploy the policy of the round before under supervision: D_i' (eq. 8)."""
         policy = str(self.policy_folder(f"round-{round_index - 1}"))
         for index, env_id in enumerate(self.config.env_ids):
-            job = replace(self._job(env_id, policy, round_index), operator=self.config.operator)
+            job = replace(self._job(env_id, policy, round_index), operator=self.person or self.config.operator)
+            if self.person is not None:
+                job = replace(job, max_episode_steps=LIVE_EPISODE_STEPS)
             first = self._seed_shift + CORRECTION_SEED + (round_index * len(self.config.env_ids) + index) * SEEDS_PER_ROUND
             collect(job, self.store, Quota(self.config.corrections, "correction"), first, self.workers, self.progress)
 
@@ -169,13 +178,9 @@ class DaggerRun:
         config = self.config
         for env_id in config.env_ids:
             path = self.folder / name / f"eval-{env_id}.json"
-            seeds = tuple(range(config.eval_seed, config.eval_seed + config.eval_episodes))
-            if path.exists() and EvalResult.load(path).seeds == seeds:
-                results[env_id] = EvalResult.load(path)
-                continue
+            seeds = range(config.eval_seed, config.eval_seed + config.eval_episodes)
             job = self._job(env_id, str(self.policy_folder(name)), 0)
-            results[env_id] = evaluate(job, seeds, self.workers, self.progress)
-            results[env_id].save(path)
+            results[env_id] = evaluate_once(path, job, seeds, self.workers, self.progress)
         return results
 
     def run(self) -> dict[str, dict[str, EvalResult]]:

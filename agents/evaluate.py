@@ -123,3 +123,14 @@ def evaluate(job: Job, seeds: Sequence[int], workers: int = 1, progress: bool = 
         env_id=job.env_id, policy=job.policy, seeds=tuple(seeds), success=tuple(success), steps=tuple(steps), failures=tuple(failures),
         eval_s=wall_s, settings=settings, modes=tuple(modes), alarms=tuple(alarms),
     )  # fmt: skip
+
+
+def evaluate_once(
+    path: str | Path, job: Job, seeds: Sequence[int], workers: int = 1, progress: bool = True, go_on: GoOn = ask_to_recover
+) -> EvalResult:
+    """Evaluate like :func:`evaluate` and keep the result in ``path``; one on the same seeds that is there already is read back instead."""
+    if Path(path).exists() and (found := EvalResult.load(path)).seeds == tuple(seeds):
+        return found
+    result = evaluate(job, seeds, workers, progress, go_on)
+    result.save(path)
+    return result

@@ -1,7 +1,7 @@
 """Timing of the hardware link against emulated devices, on a quiet machine: ``python -m benchmarks.hardware arm``.
 
-Needs ``dexhil[real]``. The emulated arm asks for real-time scheduling when it may, and counts every answer that is not back within its
-millisecond, as the robot does.
+``faults`` breaks everything once instead, and writes the fault table. Needs ``dexhil[real]``. The emulated arm asks for real-time
+scheduling when it may, and counts every answer that is not back within its millisecond, as the robot does.
 """
 
 import sys
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from benchmarks.hardware_fault_table import measure_faults
 from benchmarks.result import Result
 from dexhil_env import robot
 from dexhil_env.types import F64
@@ -102,7 +103,7 @@ def _fit(rows: F64, wanted: Callable[[float], float]) -> tuple[float, float]:
     return float(shifts[int(np.argmin(errors))]), min(errors)
 
 
-SECTIONS = {"arm": measure_arm}
+SECTIONS = {"arm": measure_arm, "faults": measure_faults}
 
 
 def main(names: list[str]) -> int:

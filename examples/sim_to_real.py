@@ -16,7 +16,7 @@ import tyro
 from agents.cli.demo import SHIPPED
 from agents.collect import JoinedView, Quota, StoreView, collect
 from agents.data import ChunkDataset
-from agents.evaluate import EvalResult, evaluate
+from agents.evaluate import EvalResult, evaluate_once
 from agents.filters import FilterConfig
 from agents.policy import load_policy
 from agents.recovery import recover_emulated
@@ -68,9 +68,7 @@ def measure(folder: Path, name: str, policy: Path, settings: Settings) -> dict[s
         for index, (place, options, workers) in enumerate(places):
             key = f"{task_name(env_id)}-{('twin', 'wire', 'robot')[index]}"
             path = folder / f"{name}-{key}.json"
-            if not path.exists():
-                evaluate(Job(place, str(policy), env_kwargs=options), seeds, workers, go_on=recover_emulated).save(path)
-            found[key] = EvalResult.load(path)
+            found[key] = evaluate_once(path, Job(place, str(policy), env_kwargs=options), seeds, workers, go_on=recover_emulated)
             low, high = found[key].interval
             print(f"{name:>7} {key:<13} {found[key].n_success}/{len(seeds)}  [{low:.0%}, {high:.0%}]", flush=True)
     return found

@@ -13,6 +13,7 @@ import numpy as np
 
 from dexhil_env import robot
 from dexhil_env.errors import ActionError, DeviceError, DexHiLError, RobotStopped
+from dexhil_env.leaving import on_sigterm
 from dexhil_env.limits import Limiter
 from dexhil_env.servo import ServoMux
 from dexhil_env.types import F64, U8, RobotState
@@ -22,7 +23,6 @@ from real.dexhand import DexHand
 from real.fr3 import FR3
 from real.homing import Homing
 from real.kinematics import Kinematics
-from real.leaving import on_sigterm
 from real.limiter import SafeLimiter
 from real.pacing import Pacer, TimingLog
 from real.safety import Event, State

@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from dexhil_env.errors import ConfigError, DeviceError
+from dexhil_env.errors import ConfigError, DeviceError, check_ranges
 from dexhil_env.types import U8
 from real.optional import require
 
@@ -57,9 +57,7 @@ class CameraConfig:
             "reconnect_s": (0.05, 60.0),
             "connect_timeout_s": (0.1, 60.0),
         }
-        for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"camera {self.name!r}: {name} must lie in [{low}, {high}]; got {getattr(self, name)}")
+        check_ranges(self, bounds, f"camera {self.name!r}: ")
 
 
 class CameraSource(Protocol):

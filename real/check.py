@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dexhil_env.errors import DeviceError
@@ -39,7 +40,7 @@ def check(config: Path, move: bool = False, pictures: Path = Path()) -> None:
     finally:
         hand.close()
         arm.close()
-    console.print(summary(rows, config, move))
+    console.print(summary(rows, config, move), markup=False)
     if any(row.verdict == "FAIL" for row in rows):
         raise SystemExit(1)
 
@@ -71,7 +72,8 @@ def as_table(rows: Iterable[Row]) -> Table:
     """Lay findings out for a person."""
     table = Table("check", "verdict", "found", "allowed", "what to do")
     for row in rows:
-        table.add_row(row.what, f"[{_COLOUR[row.verdict]}]{row.verdict}[/]", row.found, row.allowed, row.advice)
+        what, found, allowed, advice = (escape(text) for text in (row.what, row.found, row.allowed, row.advice))
+        table.add_row(what, f"[{_COLOUR[row.verdict]}]{row.verdict}[/]", found, allowed, advice)
     return table
 
 

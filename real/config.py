@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
-from dexhil_env.errors import ConfigError
+from dexhil_env.errors import ConfigError, check_ranges
 from dexhil_env.store.files import write_whole
 from real.camera_sources import CameraConfig
 from real.config_file import changed_fields, check_keys, read_section, read_table, toml_lines
@@ -50,9 +50,7 @@ class SessionConfig:
             "mount_yaw_deg": (-360.0, 360.0),
             "mount_offset_m": (0.0, 0.1),
         }
-        for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"{name} must lie in [{low}, {high}]; got {getattr(self, name)}")
+        check_ranges(self, ranges)
 
 
 @dataclass(frozen=True)

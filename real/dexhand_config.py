@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dexhil_env.errors import ConfigError
+from dexhil_env.errors import ConfigError, check_ranges
 from real.dexhand_protocol import DEFAULT_CURRENT, DEFAULT_SPEED, POSITION_MODES, Drive, Generation, Mode, Side
 
 
@@ -33,6 +33,8 @@ class DexHandConfig:
         command_timeout_s: the hand holds when the newest command is older than this [s].
         board_timeout_s: a board that has not reported for this long is a fault [s].
         bus_timeout_s: when no board has reported for this long the bus is taken as gone [s].
+        reader_timeout_s: when the reading thread does not come back from the adapter's driver for this long, while others of the program
+            run, the adapter is taken as hung [s].
         connect_timeout_s: how long the boards may take to answer [s].
         back_off: how far a stalled finger is opened [rad].
         clears_per_minute: how often the driver lets one board go on after a stall, before it gives up.
@@ -58,6 +60,7 @@ class DexHandConfig:
     command_timeout_s: float = 0.15
     board_timeout_s: float = 0.1
     bus_timeout_s: float = 0.08
+    reader_timeout_s: float = 0.5
     connect_timeout_s: float = 1.0
     back_off: float = math.radians(2.0)
     clears_per_minute: int = 6
@@ -76,16 +79,14 @@ class DexHandConfig:
             "command_timeout_s": (0.02, 2.0),
             "bus_timeout_s": (0.02, 2.0),
             "board_timeout_s": (0.02, 2.0),
+            "reader_timeout_s": (0.1, 10.0),
             "connect_timeout_s": (0.1, 60.0),
             "back_off": (0.0, 0.5),
             "clears_per_minute": (0, 60),
             "clear_interval_s": (0.1, 60.0),
             "max_temperature_c": (30.0, 80.0),
         }
-        for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigError(f"{name} must lie in [{low}, {high}]; got {value}")
+        check_ranges(self, bounds)
         if self.bus_timeout_s < 3 * self.feedback_period_s:
             raise ConfigError(
                 f"bus_timeout_s must be at least three feedback periods ({3 * self.feedback_period_s} s); got {self.bus_timeout_s}"

@@ -22,8 +22,10 @@ SEND_FAILING_S = 0.05
 SEND_TIMEOUT_S = 0.005
 BACKLOG = 500
 """Messages after which silence is judged even when more wait: another device may flood the bus."""
-READER_TIMEOUT_S = 0.5
-"""The reader comes round at least this often, or it hangs in the adapter's driver."""
+READER_TURN_S = 0.02
+"""A turn of the reading thread takes 10 ms; when it takes longer than this, the rest is no silence of the boards [s]."""
+CHECK_TURN_S = 0.1
+"""Whoever watches the reading thread does so at least this often; when not, the rest is no hanging of the reader [s]."""
 _LOST = {"bus-gone", "bus-off"}
 
 
@@ -67,7 +69,8 @@ class HandLink:
         self._bus: can.BusABC | None = None
         self._reader: threading.Thread | None = None
         self._failing_since = 0.0
-        self._read_ns = 0
+        self._turn_ns = self._turn_seen_ns = 0
+        self._checked_ns = self._hung_ns = 0
         self._unjudged = 0
 
     @property
@@ -83,7 +86,7 @@ class HandLink:
     def open(self) -> None:
         """Open the bus and start to read."""
         bus = open_bus(self.config)
-        self._bus, self._failing_since, self._read_ns = bus, 0.0, time.monotonic_ns()
+        self._bus, self._failing_since, self._turn_ns = bus, 0.0, time.monotonic_ns()
         self._reader = threading.Thread(target=self._read_loop, args=(bus,), name="dexhand-reader", daemon=True)
         self._reader.start()
 
@@ -145,8 +148,11 @@ class HandLink:
         return False
 
     def check_reader(self, now_ns: int) -> None:
-        """Raise a fault when the reading thread hangs in the adapter's driver."""
-        if self.monitor.watching and now_ns - self._read_ns > READER_TIMEOUT_S * 1e9:
+        """Raise a fault when the reading thread hangs in the adapter's driver, and not when this whole program had no processor."""
+        step_ns, self._checked_ns = min(now_ns - self._checked_ns, round(CHECK_TURN_S * 1e9)), now_ns
+        self._hung_ns = self._hung_ns + step_ns if self._turn_ns == self._turn_seen_ns else 0
+        self._turn_seen_ns = self._turn_ns
+        if self.monitor.watching and self._hung_ns > self.config.reader_timeout_s * 1e9:
             self.fault("bus-gone", "the reading thread does not come round; check the adapter, then recover()")
 
     def _read_loop(self, bus: "can.BusABC") -> None:
@@ -162,19 +168,26 @@ class HandLink:
                     raise
 
     def _read_once(self, bus: "can.BusABC") -> None:
-        """Read one message. Silence is judged only when nothing waits to be read, so that a late thread raises no false alarm."""
+        """Read one message.
+
+        A late thread raises no false alarm: silence is judged only when nothing waits to be read, up to the moment before looking, and
+        without the time in which this thread did not come round.
+        """
+        now_ns = time.monotonic_ns()
+        away_ns, self._turn_ns = now_ns - self._turn_ns - round(READER_TURN_S * 1e9), now_ns
+        if away_ns > 0:
+            with self.lock:
+                self.monitor.excuse(away_ns)
         message = bus.recv(0)
-        self._read_ns = time.monotonic_ns()
         self._unjudged += 1
         if message is None or self._unjudged > BACKLOG:
             self._unjudged = 0
             with self.lock:
-                self.monitor.check(self._read_ns)
+                self.monitor.check(now_ns)
         if message is None:
-            message = bus.recv(0.01)
-            self._read_ns = time.monotonic_ns()
+            message = bus.recv(0.01)  # by the wall clock, which may jump
         if message is not None:
-            self._take(message, self._read_ns)
+            self._take(message, time.monotonic_ns())
 
     def _take(self, message: "can.Message", now_ns: int) -> None:
         if message.is_error_frame:

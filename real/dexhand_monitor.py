@@ -81,6 +81,7 @@ class HandMonitor:
         self._motor_pos, self._current = np.full(12, math.nan), np.zeros(12)
         self._force, self._temperature_c = np.full(5, math.nan), np.full(5, math.nan)
         self._seen_ns, self._touch_ns, self._over_since_ns = [0] * 6, [0] * 5, [0] * 12
+        self._excused_ns = [0] * 6
         self._cleared = [False] * 6
         self._malformed: deque[int] = deque(maxlen=MALFORMED_PER_S + 1)
         self._warned: dict[str, int] = {}
@@ -109,8 +110,12 @@ class HandMonitor:
 
     def restart_clock(self, now_ns: int) -> None:
         """Count silence from now on."""
-        self._seen_ns, self._touch_ns = [now_ns] * 6, [now_ns] * 5
+        self._seen_ns, self._touch_ns, self._excused_ns = [now_ns] * 6, [now_ns] * 5, [0] * 6
         self.watching = True
+
+    def excuse(self, away_ns: int) -> None:
+        """Do not count so much of every board's present silence [ns]: nobody listened then."""
+        self._excused_ns = [excused + away_ns for excused in self._excused_ns]
 
     def note_cleared(self, board: int) -> None:
         """A clear-error frame was sent: believe a report without error bits, even when the answer gets lost."""
@@ -144,7 +149,7 @@ class HandMonitor:
 
     def _feedback(self, reply: Feedback, now_ns: int) -> None:
         board = reply.board
-        self._seen_ns[board] = now_ns
+        self._seen_ns[board], self._excused_ns[board] = now_ns, 0
         self.counts[board] += 1
         motors = board_motors(board)
         self._motor_pos[motors] = reply.position
@@ -197,7 +202,7 @@ class HandMonitor:
                 self.fault(f"motor-error {BOARDS[board]}", f"{what}; look at the finger, then recover()")
 
     def _check_silence(self, now_ns: int) -> None:
-        ages_s = [(now_ns - seen) * 1e-9 for seen in self._seen_ns]
+        ages_s = [(now_ns - seen - excused) * 1e-9 for seen, excused in zip(self._seen_ns, self._excused_ns, strict=True)]
         if min(ages_s) > self._config.bus_timeout_s:
             self.fault("bus-gone", f"no board has reported for {min(ages_s):.2f} s; check adapter, cable and power, then recover()")
         if "bus-gone" in self.faults or "bus-off" in self.faults:

@@ -22,7 +22,7 @@ _SOFT: Final[dict[str, Any]] = {
 }
 """For the same reason: with the default gains three of eight such grasps drive the wrist beyond its 12 Nm, with these none of eight."""
 _ARM: Final = {"stale_hold_s": 0.25, "stale_fault_s": 0.6}
-_HAND: Final = {"command_timeout_s": 0.6, "board_timeout_s": 0.7, "bus_timeout_s": 0.6, "connect_timeout_s": 3.0}
+_HAND: Final = {"command_timeout_s": 0.6, "board_timeout_s": 0.7, "bus_timeout_s": 0.6, "reader_timeout_s": 1.5, "connect_timeout_s": 3.0}
 _CAMERA: Final = {"stale_s": 0.5, "read_timeout_s": 1.0}
 """Time-outs of a real robot are short; a busy computer that runs robot and program at once needs more [s]."""
 

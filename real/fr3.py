@@ -20,9 +20,10 @@ from dexhil_env import robot
 from dexhil_env.clock import Rate
 from dexhil_env.errors import ActionError, DeviceError
 from dexhil_env.types import F64
+from real.fr3_aim import Aim
 from real.fr3_config import FR3Config
+from real.fr3_faults import Faults
 from real.fr3_link import FrankaLink
-from real.fr3_reference import Reference
 from real.fr3_state import SETTLING_S, ArmState, judge, make_state
 
 __all__ = ["FR3", "ArmState", "FR3Config"]
@@ -47,15 +48,12 @@ class FR3:
         self.config = config
         self._link: FrankaLink | None = None
         self._state: ArmState | None = None
-        self._faults: list[str] = []
+        self._faults = Faults()
         self._threads: list[threading.Thread] = []
         self._alive = False
         self._tracking = False
-        self._holding = False
         self._motion = threading.RLock()
-        self._aim = threading.Lock()
-        self._started_s = self._asked_s = 0.0
-        self._asked = False
+        self._started_s = 0.0
         self._warned = False
         self.missed_ticks = 0
         self.on_state: Callable[[ArmState], object] | None = None
@@ -68,7 +66,7 @@ class FR3:
     @property
     def holding(self) -> bool:
         """The reference stands still because set points or states are late; both may come back."""
-        return self._tracking and self._holding
+        return self._tracking and self._aim.holding
 
     def connect(self) -> None:
         """Open the connection and configure the arm (load, collision thresholds); nothing moves.
@@ -80,8 +78,7 @@ class FR3:
         if self._link is not None:
             return
         link, cfg = FrankaLink(self.config), self.config
-        limits = (robot.ARM_MAX_VELOCITY * cfg.speed, robot.ARM_MAX_ACCELERATION * cfg.acceleration, np.array(cfg.max_error))
-        self._reference = Reference(link.low + cfg.joint_margin, link.high - cfg.joint_margin, *limits)
+        self._aim = Aim(cfg, link.low, link.high)
         self._state = make_state(link.read(), None)
         self._link, self._alive = link, True
         self._faults.clear()
@@ -102,13 +99,13 @@ class FR3:
         with self._motion:
             if self._tracking:
                 return
-            self._refuse_faults()
+            self._faults.refuse()
             state = self.state()
             if state.mode != "Idle":
                 raise DeviceError(f"the arm is in mode {state.mode}; it must be Idle: release the user stop, then call recover()")
-            self._reference.reset(state.q)
+            self._aim.begin(state.q)
             link.track(np.array(self.config.stiffness))
-            self._started_s, self._asked, self._holding, self._warned = time.monotonic(), False, False, False
+            self._started_s, self._warned = time.monotonic(), False
             self._tracking = True
 
     def _let_end(self) -> None:
@@ -132,19 +129,9 @@ class FR3:
         if values.shape != (7,) or not np.isfinite(values).all():
             raise ActionError(f"a set point of the arm is 7 finite joint angles [rad]; got {q!r}")
         if not self._tracking:
-            self._refuse_faults()
+            self._faults.refuse()
             raise DeviceError("the arm does not follow set points; call start() first")
-        with self._aim:
-            jump = np.abs(values - self._reference.goal)
-            if jump.max() > self.config.max_jump:
-                i = int(jump.argmax())
-                raise ActionError(
-                    f"the set point of {robot.ARM_JOINTS[i]} is {jump[i]:.3f} rad from the one before, more than max_jump = "
-                    f"{self.config.max_jump} rad; move in smaller steps, or bring the arm there with home()"
-                )
-            self._reference.aim(values, stamp_ns)
-            self._asked, self._asked_s = True, self.now()
-            self._holding = False
+        self._aim.ask(values, stamp_ns, self.now())
 
     def state(self) -> ArmState:
         """Newest state; never waits.
@@ -167,7 +154,7 @@ class FR3:
 
     def faults(self) -> list[str]:
         """What went wrong since the last :meth:`recover`, oldest first; empty when all is well."""
-        return list(self._faults)
+        return list(self._faults.texts)
 
     def stop(self) -> None:
         """End the motion; the arm holds. Safe at any time, from any thread."""
@@ -179,10 +166,7 @@ class FR3:
             try:
                 link.stop()
             except DeviceError as error:
-                if self._faults:
-                    logger.debug("arm: %s", error)  # the consequence of what is known already
-                else:
-                    self._note(str(error))
+                self._faults.note_end(error)
             if tracked:
                 logger.info("arm stopped")
 
@@ -200,9 +184,8 @@ class FR3:
             link = self._connected()
             link.recover()
             deadline = time.monotonic() + 1.0
-            while self.state().mode != "Idle" or self.state().age_s > self.config.stale_hold_s:
+            while (state := self.state()).mode != "Idle" or state.age_s > self.config.stale_hold_s:
                 if time.monotonic() > deadline:
-                    state = self.state()
                     raise DeviceError(f"the arm is in mode {state.mode} {list(state.errors)} after recovery; see Franka Desk")
                 time.sleep(0.01)
             link.configure(self.config)
@@ -217,11 +200,10 @@ class FR3:
             watch: called all the time; what it raises ends the motion.
         """
         link, target = self._connected(), np.asarray(q, dtype=float)
-        inside = target.shape == (7,) and (target >= self._reference.low).all() and (target <= self._reference.high).all()
-        if not inside or not 0.0 < speed <= MAX_HOMING_SPEED:
+        if not self._aim.contains(target) or not 0.0 < speed <= MAX_HOMING_SPEED:
             raise ActionError(f"home() takes 7 angles inside the joint ranges and a speed in (0, {MAX_HOMING_SPEED}]; got {q!r}, {speed}")
         self.stop()
-        self._refuse_faults()
+        self._faults.refuse()
         link.move(target, speed)
         try:
             while link.in_control:
@@ -232,7 +214,7 @@ class FR3:
         except BaseException:
             self.stop()
             raise
-        self._refuse_faults()
+        self._faults.refuse()
         link.join()
 
     def close(self) -> None:
@@ -252,17 +234,8 @@ class FR3:
             raise DeviceError("the arm is not connected; call connect() first")
         return self._link
 
-    def _refuse_faults(self) -> None:
-        if self._faults:
-            raise DeviceError(f"the arm has stopped: {'; '.join(self._faults)}. Look at the robot, then call recover()")
-
-    def _note(self, text: str) -> None:
-        if text not in self._faults:
-            self._faults.append(text)
-            logger.error("arm: %s", text)
-
     def _fault(self, text: str) -> None:
-        self._note(text)
+        self._faults.note(text)
         self.stop()
 
     def _watch(self) -> None:
@@ -272,7 +245,7 @@ class FR3:
             try:
                 self._state = state = make_state(link.read(), self._state)
             except Exception as error:  # noqa: BLE001 - whatever it is, the arm can no longer be read; told as a fault, the thread ends
-                self._note(f"connection to the arm lost ({error})")
+                self._faults.note(f"connection to the arm lost ({error})")
                 self._tracking = False
                 return
             if (tell := self.on_state) is not None:
@@ -289,7 +262,7 @@ class FR3:
                 rate.sleep()
                 self.missed_ticks += rate.missed - missed if self._tracking else 0
                 now = self.now()
-                dt, last = min(now - last, 4 * robot.SERVO_PERIOD_S), now
+                dt, last = now - last, now
                 with self._motion:
                     self._judge()
                 if self._tracking:
@@ -302,16 +275,11 @@ class FR3:
             raise
 
     def _lead(self, link: FrankaLink, dt: float, now: float) -> None:
-        with self._aim:
-            silent = now - self._asked_s if self._asked else 0.0
-            late = self.state().age_s > self.config.stale_hold_s or silent > self.config.dead_man_s
-            if late and not self._holding:
-                self._reference.hold()
-            self._holding = late
-            q, dq = self._reference.tick(dt, self.state().q)
+        state = self.state()
+        q, dq = self._aim.tick(dt, now, state.q, state.age_s)
         if self._tracking:
             link.set_target(q, dq)
-        if silent > self.config.dead_man_stop_s:
+        if self._aim.silent_s(now) > self.config.dead_man_stop_s:
             self._fault(f"no set point for {self.config.dead_man_stop_s:g} s")
 
     def _judge(self) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from dexhil_env import robot
-from dexhil_env.errors import ConfigError
+from dexhil_env.errors import ConfigError, check_ranges
 
 Seven = tuple[float, float, float, float, float, float, float]
 
@@ -71,16 +71,14 @@ class FR3Config:
         torque = np.multiply(self.stiffness, self.max_error)
         if (torque > robot.ARM_MAX_TORQUE).any():
             raise ConfigError(f"stiffness x max_error must stay below {robot.ARM_MAX_TORQUE.tolist()} Nm; got {torque.tolist()}")
-        ranges = (
-            ("speed", 0.0, 1.0),
-            ("acceleration", 0.0, 1.0),
-            ("max_jump", 0.0, 0.5),
-            ("joint_margin", 0.0, 0.3),
-            ("hand_mass", 0.0, 3.0),
-        )
-        for name, low, high in ranges:
-            if not low < getattr(self, name) <= high:
-                raise ConfigError(f"{name} must lie in ({low}, {high}]; got {getattr(self, name)}")
+        ranges = {
+            "speed": (0.0, 1.0),
+            "acceleration": (0.0, 1.0),
+            "max_jump": (0.0, 0.5),
+            "joint_margin": (0.0, 0.3),
+            "hand_mass": (0.0, 3.0),
+        }
+        check_ranges(self, ranges, above_low=True)
         if not 0.0 < self.dead_man_s < self.dead_man_stop_s or not 0.0 < self.stale_hold_s < self.stale_fault_s:
             raise ConfigError("dead_man_s < dead_man_stop_s and stale_hold_s < stale_fault_s must hold, all positive")
         if self.clock not in ("wall", "robot"):

@@ -11,13 +11,15 @@ from xml.etree import ElementTree
 import numpy as np
 
 from dexhil_env import robot
-from dexhil_env.errors import ConfigError, DeviceError
+from dexhil_env.errors import DeviceError
 from dexhil_env.types import F64
 from real.fr3_config import FR3Config
 from real.fr3_probe import probe
+from real.optional import require
 
 MAX_JERK: Final = 5000.0
 """FR3's joint jerk limit [rad/s^3] (libfranka's rate_limiting.h); franky's own default is that of the older arm."""
+_NEEDED: Final = 'driving the arm needs franky ({error}); pip install "dexhil[real]" (Linux, x86-64, glibc 2.34)'
 
 
 class FrankaLink:
@@ -33,7 +35,7 @@ class FrankaLink:
     """
 
     def __init__(self, config: FR3Config) -> None:
-        self._franky = franky = _import_franky()
+        self._franky = franky = require("franky", "real", _NEEDED)
         probe(config.address, config.connect_timeout_s)
         self._lock = threading.Lock()
         self._tracker: Any = None
@@ -138,14 +140,6 @@ class FrankaLink:
 def error_names(errors: Any) -> tuple[str, ...]:
     """Names of franky's error flags."""
     return tuple(json.loads(str(errors)))
-
-
-def _import_franky() -> Any:
-    try:
-        import franky
-    except ImportError as error:
-        raise ConfigError(f'driving the arm needs franky ({error}); pip install "dexhil[real]" (Linux, x86-64, glibc 2.34)') from error
-    return franky
 
 
 def _joint_ranges(urdf: str) -> tuple[F64, F64]:

@@ -1,12 +1,15 @@
 """Where palm and fingertips are, from the angles of joints and motors: the twin's robot without its shapes."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from dexhil_env import robot
 from dexhil_env.types import F64
+
+if TYPE_CHECKING:
+    import mujoco
 
 TIPS: Final = ("tip_1", "tip_2", "tip_3", "tip_4", "tip_5")
 """Sites on the fingertips, thumb first."""
@@ -27,6 +30,21 @@ class Points:
     tips: F64
 
 
+def shapeless_robot(mount_yaw_deg: float, mount_offset_m: float) -> "mujoco.MjSpec":
+    """Return arm and hand of the twin as bodies and joints only, not compiled yet; nothing can touch.
+
+    Args:
+        mount_yaw_deg: rotation of the hand about the flange's axis [deg].
+        mount_offset_m: thickness of the adapter [m].
+    """
+    from dexhil_env.sim.scene import SceneConfig, build_spec
+
+    spec = build_spec(SceneConfig(mount_yaw_deg=mount_yaw_deg, mount_offset_m=mount_offset_m))
+    for geom in list(spec.geoms):
+        spec.delete(geom)
+    return spec
+
+
 class Kinematics:
     """Forward kinematics of arm and hand. One thread at a time.
 
@@ -38,12 +56,7 @@ class Kinematics:
     def __init__(self, mount_yaw_deg: float = 180.0, mount_offset_m: float = 0.0) -> None:
         import mujoco
 
-        from dexhil_env.sim.scene import SceneConfig, build_spec
-
-        spec = build_spec(SceneConfig(mount_yaw_deg=mount_yaw_deg, mount_offset_m=mount_offset_m))
-        for geom in list(spec.geoms):
-            spec.delete(geom)
-        self._mujoco, self.model = mujoco, spec.compile()
+        self._mujoco, self.model = mujoco, shapeless_robot(mount_yaw_deg, mount_offset_m).compile()
         self._data = mujoco.MjData(self.model)
         model = self.model
         self._arm = np.array([model.joint(name).qposadr[0] for name in robot.ARM_JOINTS])

@@ -61,30 +61,37 @@ def make_real_env(
         DeviceError, DeviceTimeout: the robot does not answer.
     """
     del realtime
-    _check_words(task, image_size, task_options)
-    for module in ("franky", "can", *(["cv2"] if cameras else [])):
+    _check_words(task, bool(cameras), image_size, config, emulate, task_options)
+    if emulate:
+        emulated = _emulator(task, tuple(cameras), image_size, randomise_visuals, reality or {}, pace, task_options)
+        return _make_emulated(emulated, reward_type, render_mode)
+    settings = _settings(config, {"randomise_visuals": randomise_visuals, "reality": reality, "pace": pace != 1.0}, task_options)
+    if settings.emulator:
+        return _make_refereed(task, settings, tuple(cameras), image_size, reward_type, render_mode)
+    return _make_lab(task, settings, tuple(cameras), image_size, reward_type, render_mode, ask, keys)
+
+
+def _settings(config: str | Path | RealConfig | None, given: dict[str, Any], task_options: dict[str, Any]) -> RealConfig:
+    """Return the settings of a robot that runs already; refuse what only one that is started here has."""
+    settings = config if isinstance(config, RealConfig) else load_config(config or "")
+    if wrong := sorted([*(name for name, value in given.items() if value), *task_options]):
+        raise ConfigError(f"{wrong}: only an emulated robot that is started here (emulate=True) has such options")
+    return settings
+
+
+def _check_words(
+    task: str, sees: bool, image_size: int, config: str | Path | RealConfig | None, emulate: bool, task_options: dict[str, Any]
+) -> None:
+    make_task(task, **task_options)
+    if not isinstance(image_size, int) or not 16 <= image_size <= 1024:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"image_size must be a whole number of pixels from 16 to 1024; got {image_size!r}")
+    for module in ("franky", "can", *(["cv2"] if sees else [])):
         require(module, "real")
     if (config is None) == (not emulate):
         raise ConfigError(
             'a robot needs its settings: gym.make(ID, config="lab.toml") (copy assets/real/lab.toml), or gym.make(ID, emulate=True) '
             f"to try without one, and not both; got config={config!r}, emulate={emulate}"
         )
-    if emulate:
-        emulated = _emulator(task, tuple(cameras), image_size, randomise_visuals, reality or {}, pace, task_options)
-        return _make_emulated(emulated, reward_type, render_mode)
-    settings = config if isinstance(config, RealConfig) else load_config(config or "")
-    given = {"randomise_visuals": randomise_visuals, "reality": reality, "pace": pace != 1.0, **task_options}
-    if wrong := sorted(name for name, value in given.items() if value or name in task_options):
-        raise ConfigError(f"{wrong}: only an emulated robot that is started here (emulate=True) has such options")
-    if settings.emulator:
-        return _make_refereed(task, settings, tuple(cameras), image_size, reward_type, render_mode)
-    return _make_lab(task, settings, tuple(cameras), image_size, reward_type, render_mode, ask, keys)
-
-
-def _check_words(task: str, image_size: int, task_options: dict[str, Any]) -> None:
-    make_task(task, **task_options)
-    if not isinstance(image_size, int) or not 16 <= image_size <= 1024:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(f"image_size must be a whole number of pixels from 16 to 1024; got {image_size!r}")
 
 
 def _emulator(

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from dexhil_env import robot
-from dexhil_env.errors import ActionError, ConfigError
+from dexhil_env.errors import ActionError, ConfigError, check_ranges
 from dexhil_env.types import F64
 from real.kinematics import Points
 
@@ -64,9 +64,7 @@ class WorkspaceConfig:
             "tip_press_m": (0.0, 0.06),
             "joint_margin": (0.0, 0.3),
         }
-        for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"{name} must lie in [{low}, {high}]; got {getattr(self, name)}")
+        check_ranges(self, ranges)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,12 @@
 
 import logging
 import os
-import signal
 import sys
-import threading
 from importlib import import_module
 from typing import Any
 
 from dexhil_env.errors import DexHiLError
+from dexhil_env.leaving import on_sigterm
 
 VERBS = {
     "demo": ("agents.cli.demo", "demo"),
@@ -22,7 +21,10 @@ VERBS = {
     "plan-eval": ("agents.cli.plan", "plan_eval"),
     "play": ("agents.cli.look", "play"),
     "dataset": ("agents.cli.dataset", "COMMANDS"),
+    "serve": ("agents.cli.serve", "serve"),
     "real": ("real.cli", "COMMANDS"),
+    "cube": ("real.cube.cli", "COMMANDS"),
+    "console": ("agents.cli.console", "console"),
     "doctor": ("agents.cli.doctor", "doctor"),
 }
 
@@ -41,23 +43,20 @@ def _usage() -> str:
         "  dagger    the whole loop: warm-up and rounds of human correction",
         "  eval      success rate of a policy with its interval",
         "  rollout   let a policy work, on the robot or in the twin, and keep what happened",
+        "  console   watch a policy in the browser, take arm and hand over with one key, record",
         "  report    a web page of a run, opens from disk",
         "  study     the paper's comparison: arms x rounds x training seeds, with statistics; run, status, report",
         "  plan-eval how many trials show a difference, and what a number of trials can show",
         "  play      watch a policy in a window, or write a video",
         "  dataset   info, check, repair, compact, merge, video",
+        "  serve     let other programs and machines use a policy (openpi's protocol)",
         "  real      the robot itself: emulate one, check, home, calibrate, record, identify, gap",
+        "  cube      a cube in your hand that moves the arm: print, calibrate, show",
         "  doctor    check this machine: OpenGL, versions, devices",
         "",
         "Start with:  dexhil doctor, then dexhil demo",
     ]
     return "\n".join(lines)
-
-
-def _end_gently() -> None:
-    """Let SIGTERM end the program like Ctrl-C, so that files are closed and helper processes end too."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -75,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(2)
     import tyro
 
-    _end_gently()
+    on_sigterm(like_ctrl_c=True)
     command = _command(verb)
     try:
         if isinstance(command, dict):

@@ -16,7 +16,7 @@ from typing import Any
 from agents.collect import JoinedView, Quota, StoreView, collect
 from agents.dagger import CORRECTION_SEED, DEMO_SEED, SEED_STRIDE, SEEDS_PER_ROUND
 from agents.data import ChunkDataset
-from agents.evaluate import EvalResult, evaluate
+from agents.evaluate import EvalResult, evaluate, evaluate_once
 from agents.filters import FilterConfig
 from agents.policy import VLAPolicy, load_policy
 from agents.rollouts import Job
@@ -203,12 +203,9 @@ class CellRunner:
 
     def _evaluate(self, env_id: str) -> EvalResult:
         path, config = self.folder / f"eval-{env_id}.json", self.config
-        seeds = tuple(range(config.eval_seed, config.eval_seed + config.eval_episodes))
-        if path.exists() and EvalResult.load(path).seeds == seeds:
-            return EvalResult.load(path)
-        result = evaluate(self._job(env_id, str((self.folder / "train" / POLICY_FOLDER).resolve())), seeds, progress=self.progress)
-        result.save(path)
-        return result
+        seeds = range(config.eval_seed, config.eval_seed + config.eval_episodes)
+        job = self._job(env_id, str((self.folder / "train" / POLICY_FOLDER).resolve()))
+        return evaluate_once(path, job, seeds, progress=self.progress)
 
     def _expert(self) -> dict[str, Any]:
         """Let the simulated human watch its own kind: success is the upper bound, every alarm a false one."""

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from dexhil_env import robot
-from dexhil_env.errors import ConfigError
+from dexhil_env.errors import ConfigError, check_ranges
 from dexhil_env.types import F64
 
 Seven = tuple[float, float, float, float, float, float, float]
@@ -60,9 +60,7 @@ class RobotTuning:
                 values = getattr(self, name)
                 if values is not None:
                     object.__setattr__(self, name, _numbers(name, values, count, bounds))
-        for name, (low, high) in _SCALARS.items():
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"RobotTuning.{name} must lie in [{low}, {high}] s; got {getattr(self, name)}")
+        check_ranges(self, _SCALARS, "RobotTuning.", "s")
 
     @property
     def lead_s(self) -> F64 | None:

@@ -4,19 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from dexhil_env.errors import ConfigError
+from dexhil_env.errors import ConfigError, check_ranges
 from dexhil_env.sim.randomise import LooksConfig
 
 PATH_MAX: Final = 100
 """Longest path of a Unix socket that every system takes."""
 _CAMERAS: Final = ("front", "wrist")
-
-
-def _check(config: object, bounds: dict[str, tuple[float, float]]) -> None:
-    for name, (low, high) in bounds.items():
-        value = getattr(config, name)
-        if not low <= value <= high:
-            raise ConfigError(f"{type(config).__name__}.{name} must lie in [{low}, {high}]; got {value}")
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class RealityConfig:
             "camera_delay_s": (0.0, 1.0),
             "encoder_noise": (0.0, 0.005),
         }
-        _check(self, bounds)
+        check_ranges(self, bounds, "RealityConfig.")
 
 
 @dataclass(frozen=True)
@@ -124,7 +117,7 @@ class EmulatorConfig:
             "patience_s": (0.0, 1.0),
             "hand_stall_s": (0.02, 60.0),
         }
-        _check(self, bounds)
+        check_ranges(self, bounds, "EmulatorConfig.")
 
     def camera_url(self, name: str) -> str:
         """Return where a camera can be watched, also with a browser.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dexhil_env.errors import ConfigError
+from dexhil_env.errors import check_ranges
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,8 @@ class FciConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.pace <= 1.0:
-            raise ConfigError(f"pace must lie in (0, 1]; got {self.pace}")
-        if not 0.0 <= self.patience_s <= 1.0:
-            raise ConfigError(f"patience_s must lie in [0, 1] s; got {self.patience_s}")
-        if not 0.001 <= self.catch_up_s <= 0.1:
-            raise ConfigError(f"catch_up_s must lie in [0.001, 0.1] s; got {self.catch_up_s}")
+        check_ranges(self, {"pace": (0, 1)}, above_low=True)
+        check_ranges(self, {"patience_s": (0, 1), "catch_up_s": (0.001, 0.1)}, unit="s")
 
 
 @dataclass

@@ -6,6 +6,7 @@ import numpy as np
 
 from dexhil_env import robot
 from dexhil_env.types import F64
+from real.kinematics import shapeless_robot
 
 _EVERY: Final = 2
 """The inertia changes slowly: it is computed every other row."""
@@ -22,11 +23,7 @@ class ArmDynamics:
     def __init__(self, mount_yaw_deg: float = 180.0, mount_offset_m: float = 0.0) -> None:
         import mujoco
 
-        from dexhil_env.sim.scene import SceneConfig, build_spec
-
-        spec = build_spec(SceneConfig(mount_yaw_deg=mount_yaw_deg, mount_offset_m=mount_offset_m))
-        for geom in list(spec.geoms):
-            spec.delete(geom)
+        spec = shapeless_robot(mount_yaw_deg, mount_offset_m)
         spec.option.gravity = np.zeros(3)
         self._mujoco, self.model = mujoco, spec.compile()
         self._data = mujoco.MjData(self.model)

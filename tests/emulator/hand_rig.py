@@ -12,19 +12,11 @@ from real.dexhand import DexHand, DexHandConfig
 from real.dexhand_protocol import Generation
 from real.emulator.hand_boards import BoardsConfig, HandBoards
 from real.emulator.hand_body import KinematicBody
+from tests.emulator.waiting import until
 
 PATIENT: dict[str, Any] = {"board_timeout_s": 0.4, "bus_timeout_s": 0.3, "command_timeout_s": 0.5}
 """Time-outs for a loaded machine; the exact ones are tested in invented time."""
 _channels = itertools.count()
-
-
-def until(done: Callable[[], bool], timeout_s: float = 3.0) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if done():
-            return True
-        time.sleep(0.005)
-    return False
 
 
 class Rig:

@@ -17,16 +17,11 @@ from real.emulator.fci import FciServer
 from real.emulator.fci_config import FciConfig
 from real.emulator.fci_wire import ErrorBit
 from tests.emulator.arm_fixtures import emulated_arm, free_address
+from tests.emulator.waiting import wait_until
 
 STIFFNESS = np.array([600.0, 600, 600, 600, 250, 150, 50])
 STEP = 0.08
 """Size of the test motions [rad]."""
-
-
-@pytest.fixture(scope="module")
-def arm():
-    with emulated_arm() as process:
-        yield process
 
 
 @pytest.fixture
@@ -50,13 +45,6 @@ def franka_robot(arm):
     robot_ = franka.Robot(arm.config.address, realtime="ignore")
     robot_.automatic_error_recovery()
     return robot_
-
-
-def wait_until(condition, timeout_s=5.0):
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.01)
 
 
 def test_franky_reads_the_arm(arm, franky_robot):

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from dexhil_env import robot
 from real import check as verb
+from real import checks
 from real.check_moves import move_arm, move_hand
 from real.config import write_config
 from real.dexhand import DexHand
@@ -58,7 +60,8 @@ def test_a_good_robot_is_found_good_and_nothing_moves(twin, config, tmp_path, as
     assert (tmp_path / "check-front.png").stat().st_size > 1000
 
 
-def test_what_is_broken_is_named_and_the_rest_is_checked_all_the_same(twin, config, tmp_path, asked, capsys):
+def test_what_is_broken_is_named_and_the_rest_is_checked_all_the_same(twin, config, tmp_path, asked, capsys, monkeypatch):
+    monkeypatch.setattr("real.checks.WATCH_S", 0.5)
     twin.line.camera("front", freeze=True)
     gone = replace(config, arm=replace(config.arm, address=free_address()))
     write_config(gone, tmp_path / "robot.toml")
@@ -97,3 +100,11 @@ def test_home_asks_first_and_clears_a_reflex(twin, config, tmp_path, asked, caps
     status = twin.line.status()
     assert status.mode == "IDLE"
     np.testing.assert_allclose(status.q, robot.ARM_HOME, atol=0.02)
+
+
+def test_brackets_in_findings_reach_the_reader(capsys):
+    row = checks.Row("camera [front]", "FAIL", "[red] is found", "[a, b]", "correct [hand] and [[cameras]]")
+    Console(width=200).print(verb.as_table([row]))
+    text = capsys.readouterr().out
+    for part in (row.what, row.found, row.allowed, row.advice):
+        assert part in text

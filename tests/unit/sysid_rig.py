@@ -1,6 +1,7 @@
 """A robot without wires, stepped as fast as it goes: drivers' reference and control law in front of the emulated arm's body."""
 
 from collections import deque
+from functools import cache
 
 import numpy as np
 
@@ -9,8 +10,18 @@ from dexhil_env.limits import Limiter
 from real.emulator.arm_body import MujocoArm
 from real.emulator.emulator_config import RealityConfig
 from real.fr3_reference import Reference
+from real.sysid.excitation import arm_plan
+from real.sysid.identify import Identification, identify
 from real.sysid.log import MotionLog
 
+FRICTION = np.array([1.137] * 4 + [0.763, 0.44, 0.248])
+"""Of the model in assets/fr3 [Nm]."""
+DAMPING = 0.21
+ARM_S = 14.0
+NOISE = 2e-5
+TRUTH = RealityConfig(arm_friction=1.6, arm_damping=6.0, arm_torque=0.9, arm_latency_s=0.004, encoder_noise=NOISE)
+LATENCY_S = 0.02
+"""In front of the driver."""
 STIFFNESS = np.array([400.0, 400, 400, 400, 100, 80, 30])
 READ_MS = 4
 """The driver reads the arm every 4 ms, so that reading and reference (5 ms) are never in step."""
@@ -62,3 +73,15 @@ def run_hand(plan, lag_s, latency_s, report_s=0.01, noise=0.0):
     return MotionLog(
         time_s, sent, time_s, states, 0 * states, 0 * states, 0 * states, np.tile(fine_s[::every, None], (1, 12)), reported
     )  # fmt: skip
+
+
+@cache
+def perturbed_log() -> MotionLog:
+    """The log of the perturbed arm that several modules look at; none changes it."""
+    return run_arm(arm_plan(ARM_S), TRUTH, LATENCY_S)
+
+
+@cache
+def perturbed_found() -> Identification:
+    """What is found in it."""
+    return identify(perturbed_log())
