@@ -1,8 +1,9 @@
 """``dexhil study run | status | report``: the paper's experiment, with the statistics that 20 trials cannot give."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -10,14 +11,23 @@ from rich.table import Table
 
 from agents.rollouts import default_workers
 from agents.study.cells import all_cells
-from agents.study.config import StudyConfig, read_config, smoke
+from agents.study.config import StudyConfig, moved, read_config, smoke
 from agents.study.runner import gather, run_study
 from agents.study.runner import status as cell_status
 
 Folder = Annotated[Path, tyro.conf.Positional]
 
 
-def run(folder: Folder, config: StudyConfig = StudyConfig(), quick: bool = False, workers: int | None = None) -> None:
+PRESETS: dict[str, Callable[[], StudyConfig]] = {"paper": StudyConfig, "moved": moved, "quick": smoke}
+
+
+def run(
+    folder: Folder,
+    config: StudyConfig = StudyConfig(),
+    preset: Literal["paper", "moved", "quick"] = "paper",
+    quick: bool = False,
+    workers: int | None = None,
+) -> None:
     """Run a study, or go on with it: arms x rounds x training seeds, both tasks in one policy.
 
     The folder is the study: start the same command again after an interruption, or at the same time on other machines that see the
@@ -26,12 +36,16 @@ def run(folder: Folder, config: StudyConfig = StudyConfig(), quick: bool = False
     Args:
         folder: study folder; one that holds a study goes on with its own settings.
         config: the whole study; the defaults are the study in docs/study.md.
-        quick: a study of seconds that proves the machinery (replaces --config).
+        preset: paper, the study in docs/study.md; moved, where scenes vary more than in the offline demonstrations; quick, a study of
+            seconds that proves the machinery. Any but paper replaces --config.
+        quick: the same as --preset quick.
         workers: processes on this machine; by default one per processor.
     """
-    if (folder / "config.json").exists() and config == StudyConfig() and not quick:
+    preset = "quick" if quick else preset
+    if preset != "paper":
+        config = PRESETS[preset]()
+    elif (folder / "config.json").exists() and config == StudyConfig():
         config = read_config(folder)
-    config = smoke() if quick else config
     workers = workers or default_workers()
     cells = all_cells(config)
     print(f"{len(cells)} cells: {len(config.arms)} arms x {config.rounds} rounds x {len(config.seeds)} training seeds, {workers} workers")

@@ -11,7 +11,7 @@ WARMUP: Final = "warmup"
 EXPERT: Final = "expert"
 """Name of the stage that measures the simulated human itself: success and false alarms."""
 
-DataSource = Literal["own", "shared", "offline", "none"]
+DataSource = Literal["own", "shared", "offline", "on-site", "none"]
 
 CORRECTIONS: Final = FilterConfig(intervention_free="drop")
 """What is trained on unless an arm says otherwise: demonstrations, and from every corrected success the last intervention to completion.
@@ -27,7 +27,8 @@ class Arm:
         note: one sentence that says what differs from DexHiL.
         data: ``"own"`` deploys this arm's policy under the simulated human and records corrections; ``"shared"`` trains on the very
             corrections that the arm ``share`` recorded (a paired comparison of how data is used); ``"offline"`` adds as many
-            demonstrations instead; ``"none"`` adds nothing.
+            demonstrations instead, ``"on-site"`` too, but recorded where the policy works (they differ where a study's demonstrations come
+            from elsewhere); ``"none"`` adds nothing.
         share: whose corrections a ``"shared"`` arm uses.
         weights: how corrections count.
         filters: what is trained on.
@@ -51,6 +52,9 @@ ARMS: Final[dict[str, Arm]] = {
     "dexhil": Arm("DexHiL", "arm-and-hand corrections, last-intervention filter, P*(intervention) = 0.5", data="own"),
     "dagger": Arm("DAgger*", "the same corrections without weighting", weights=_UNWEIGHTED),
     "baseline": Arm("Baseline", "as many demonstrations instead of corrections", data="offline", weights=_UNWEIGHTED),
+    "on-site": Arm(
+        "On-site demonstrations", "as many demonstrations, recorded where the policy works", data="on-site", weights=_UNWEIGHTED
+    ),
     "control": Arm("No new data", "as many training steps on the warm-up demonstrations alone", data="none", weights=_UNWEIGHTED),
     "arm-only": Arm("Arm-only takeover", "the human takes the arm, the policy keeps the hand", data="own", operator={"limbs": "arm"}),
     "hand-only": Arm("Hand-only takeover", "the human takes the hand, the policy keeps the arm", data="own", operator={"limbs": "hand"}),
@@ -83,5 +87,6 @@ ARMS: Final[dict[str, Arm]] = {
     ),
 }  # fmt: skip
 """Arms by name, in the order of display. A method of your own is one more entry: ``ARMS["mine"] = Arm(...)``."""
-DEFAULT_ARMS: Final = tuple(name for name in ARMS if name != "sirius")
-"""Sirius is left out: it is defined only where demonstrations are less than half of the data, which 30 of them here are not."""
+DEFAULT_ARMS: Final = tuple(name for name in ARMS if name not in ("sirius", "on-site"))
+"""Sirius is left out: it is defined only where demonstrations are less than half of the data, which 30 of them here are not. ``on-site``
+is for studies whose demonstrations come from elsewhere; where they do not, it is the Baseline."""

@@ -1,8 +1,6 @@
 """One cell of the grid: an arm, a round, a training seed. It needs the cells before it and leaves one folder.
 
-seed-0/demonstrations/            dataset of all demonstrations of a training seed
-seed-0/dexhil/corrections/        dataset of an arm's own attempts, all rounds
-seed-0/dexhil/round-1/            cell: train/policy, eval-<env>.json, cost.json, result.json (written last)
+seed-0/dexhil/round-1/            train/policy, eval-<env>.json, cost.json, result.json (written last)
 """
 
 import json
@@ -13,21 +11,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agents.collect import JoinedView, Quota, StoreView, collect
-from agents.dagger import CORRECTION_SEED, DEMO_SEED, SEED_STRIDE, SEEDS_PER_ROUND
 from agents.data import ChunkDataset
 from agents.evaluate import EvalResult, evaluate, evaluate_once
 from agents.filters import FilterConfig
 from agents.policy import VLAPolicy, load_policy
-from agents.rollouts import Job
 from agents.study.arms import ARMS, EXPERT, WARMUP
 from agents.study.config import StudyConfig
-from agents.study.facts import collection_facts, training_facts
+from agents.study.facts import training_facts
+from agents.study.recordings import Recordings
 from agents.trainer import POLICY_FOLDER, train
 from agents.vla.config import VLAConfig
 from agents.weights import WeightConfig
-from dexhil_env.hil.scripted import ScriptedConfig
-from dexhil_env.store import EpisodeStore
 from dexhil_env.store.files import write_json
 
 RESULT = "result.json"
@@ -81,6 +75,7 @@ class CellRunner:
         self.config, self.study, self.cell, self.progress = config, study, cell, progress
         self.folder = cell.folder(study)
         self.home = study / f"seed-{cell.seed}"
+        self.recordings = Recordings(config, self.home, cell.seed, cell.arm, cell.round, progress=progress)
         self.cost: dict[str, dict[str, float]] = {}
 
     def run(self) -> None:
@@ -102,7 +97,8 @@ class CellRunner:
 
     def _learner(self) -> dict[str, Any]:
         with self._timed("collect"):
-            self._collect()
+            before = self.cell.needs()
+            self.recordings.collect(str(before[0].folder(self.study) / "train" / POLICY_FOLDER) if before else None)
         with self._timed("train"):
             self._train()
         results: dict[str, EvalResult] = {}
@@ -113,7 +109,7 @@ class CellRunner:
                     results[env_id] = self._evaluate(env_id)
         return {
             "evaluation": {env_id: self._portable(result) for env_id, result in results.items()},
-            "collection": {env_id: collection_facts(self._store(cell.arm), env_id, self._mine(env_id)) for env_id in self._collected()},
+            "collection": self.recordings.facts(),
             "training": training_facts(self.folder / "train"),
             **({"data_from": ARMS[cell.arm].share} if cell.arm != WARMUP and ARMS[cell.arm].data == "shared" else {}),
         }
@@ -121,70 +117,6 @@ class CellRunner:
     def _portable(self, result: EvalResult) -> dict[str, Any]:
         """Name the policy relative to the study."""
         return {**result.to_json(), "policy": str(Path(result.policy).relative_to(self.study.resolve()))}
-
-    # ------------------------------------------------------------------ data
-
-    def _job(self, env_id: str, policy: str, operator: ScriptedConfig | None = None, round_index: int = 0) -> Job:
-        limits = {"image_size": self.config.image_size, **self.config.env_kwargs.get(env_id, {})}
-        return Job(env_id, policy, operator, limits, round_index=round_index, max_episode_steps=self.config.max_episode_steps)
-
-    def _store(self, arm: str) -> EpisodeStore:
-        offline = arm == WARMUP or ARMS[arm].data in ("offline", "none")
-        return EpisodeStore(self.home / "demonstrations" if offline else self.home / self._owner(arm) / "corrections")
-
-    def _owner(self, arm: str) -> str:
-        return ARMS[arm].share if ARMS[arm].data == "shared" else arm
-
-    def _collected(self) -> tuple[str, ...]:
-        """Environments in which this very cell has cost a person time."""
-        new = self.cell.arm == WARMUP or ARMS[self.cell.arm].data in ("own", "offline")
-        return self.config.env_ids if new else ()
-
-    def _mine(self, env_id: str) -> list[int]:
-        """Return the episodes of the store that this cell has added."""
-        cell, config = self.cell, self.config
-        store = self._store(cell.arm)
-        ours = [i for i in range(len(store)) if store.facts(i)["env_id"] == env_id]
-        if cell.arm == WARMUP:
-            return ours[: config.demos]
-        if ARMS[cell.arm].data == "offline":
-            first = config.demos + (cell.round - 1) * config.corrections
-            return ours[first : first + config.corrections]
-        return [i for i in ours if store.facts(i)["round"] == cell.round]
-
-    def _collect(self) -> None:
-        cell, config = self.cell, self.config
-        shift = cell.seed * SEED_STRIDE
-        if cell.arm == WARMUP:
-            # all demonstrations that any arm will use, at once: the Baseline's later ones come from the same stream
-            more = config.rounds * config.corrections if any(ARMS[arm].data == "offline" for arm in config.arms) else 0
-            for index, env_id in enumerate(config.env_ids):
-                job = self._job(env_id, "expert")
-                job = replace(job, policy_kwargs={"motion": config.operator.motion})
-                first = shift + DEMO_SEED + index * SEEDS_PER_ROUND
-                collect(job, self._store(WARMUP), Quota(config.demos + more), first, progress=self.progress)
-        elif ARMS[cell.arm].data == "own":
-            policy = str(cell.needs()[0].folder(self.study) / "train" / POLICY_FOLDER)
-            quota = Quota(config.corrections, "correction", config.max_tries, required=False)
-            for index, env_id in enumerate(config.env_ids):
-                first = shift + CORRECTION_SEED + (cell.round * len(config.env_ids) + index) * SEEDS_PER_ROUND
-                job = self._job(env_id, policy, config.operator_of(cell.arm), cell.round)
-                collect(job, self._store(cell.arm), quota, first, progress=self.progress)
-
-    def _dataset(self) -> JoinedView:
-        """Return everything that this cell trains on."""
-        cell, config = self.cell, self.config
-        demonstrations = self._store(WARMUP)
-        offline = cell.arm != WARMUP and ARMS[cell.arm].data == "offline"
-        count = config.demos + (cell.round * config.corrections if offline else 0)
-        ours = [[i for i in range(len(demonstrations)) if demonstrations.facts(i)["env_id"] == env_id] for env_id in config.env_ids]
-        parts = [StoreView(demonstrations, [i for indices in ours for i in indices[:count]])]
-        if cell.arm != WARMUP and ARMS[cell.arm].data in ("own", "shared"):
-            store = self._store(cell.arm)
-            parts.append(StoreView(store, [i for i in range(len(store)) if store.facts(i)["round"] <= cell.round]))
-        return JoinedView(parts)
-
-    # ------------------------------------------------------------------ learning
 
     def _train(self) -> None:
         target, config, cell = self.folder / "train", self.config, self.cell
@@ -198,13 +130,13 @@ class CellRunner:
         # the round decides the batches too: a warm start must not see the noise of the round before once more
         seed = training.seed + cell.seed * 100 + cell.round
         training = replace(training, seed=seed, weights=weights, progress=self.progress)
-        dataset = ChunkDataset(self._dataset(), config.vla, filters, cache=self.home / "frames")
+        dataset = ChunkDataset(self.recordings.dataset(), config.vla, filters, cache=self.home / "frames")
         train(start, dataset, training, target)
 
     def _evaluate(self, env_id: str) -> EvalResult:
         path, config = self.folder / f"eval-{env_id}.json", self.config
         seeds = range(config.eval_seed, config.eval_seed + config.eval_episodes)
-        job = self._job(env_id, str((self.folder / "train" / POLICY_FOLDER).resolve()))
+        job = self.recordings.job(env_id, str((self.folder / "train" / POLICY_FOLDER).resolve()))
         return evaluate_once(path, job, seeds, progress=self.progress)
 
     def _expert(self) -> dict[str, Any]:
@@ -215,7 +147,7 @@ class CellRunner:
         for env_id in self.config.env_ids:
             seeds = tuple(range(self.config.eval_seed, self.config.eval_seed + self.config.eval_episodes))
             with self._timed("evaluate"):
-                job = self._job(env_id, "expert", watching)
+                job = self.recordings.job(env_id, "expert", watching)
                 job = replace(job, env_kwargs={**job.env_kwargs, "cameras": ()})
                 result = evaluate(job, seeds, progress=self.progress)
             found[env_id], alarms[env_id] = result.to_json(), list(result.alarms)
