@@ -63,6 +63,7 @@ class ChunkDataset:
         for index in range(len(source)):
             episode = read_episode(source, index, images=False)
             self.tasks.append(episode.instruction)
+            _check_measured(episode, config)
             part = _rows(episode, select(episode, self.filters), index, total, config)
             if (part.anchor != DROPPED).any():
                 self._frames[index] = frames.open(index, episode)
@@ -134,6 +135,14 @@ class ChunkDataset:
         """Return the measured arm joints of all anchors (N, 7)."""
         column = self.config.state_names.index("arm_joint_pos.0")
         return self._rows.state[self.anchors][:, column : column + 7]
+
+
+def _check_measured(episode: Episode, config: VLAConfig) -> None:
+    """Refuse to train on what a foreign robot did not measure."""
+    lacking = sorted(set(config.state_keys) & set(episode.extra.get("missing", ())))
+    if lacking:
+        keys = [key for key in config.state_keys if key not in lacking]
+        raise DatasetError(f"an imported episode has no {lacking}, which the policy wants to see; use a preset with state_keys={keys}")
 
 
 def _rows(episode: Episode, selection: Selection, index: int, offset: int, config: VLAConfig) -> _Rows:

@@ -48,7 +48,7 @@ def _usage() -> str:
         "  study     the paper's comparison: arms x rounds x training seeds, with statistics; run, status, report",
         "  plan-eval how many trials show a difference, and what a number of trials can show",
         "  play      watch a policy in a window, or write a video",
-        "  dataset   info, check, repair, compact, merge, video",
+        "  dataset   info, check, repair, compact, merge, video, import, export",
         "  serve     let other programs and machines use a policy (openpi's protocol)",
         "  real      the robot itself: emulate one, check, home, calibrate, record, identify, gap",
         "  cube      a cube in your hand that moves the arm: print, calibrate, show",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -112,6 +112,37 @@ def video(root: Root, out: Path = Path("episode.mp4"), episode: int = 0, scale: 
     print(f"{out}: {len(item)} frames, {'succeeded' if item.is_success else 'failed'}, {item.intervention.mean():.0%} driven by the person")
 
 
+def import_(source: Root, map: Path, out: Path) -> None:
+    """Turn somebody else's LeRobot dataset (v3.0, v2.1) into one of ours; an interrupted import goes on.
+
+    Args:
+        source: their dataset folder.
+        map: JSON that says which of their columns are our state, action, pictures and labels (docs/data.md).
+        out: dataset folder, new or one that holds episodes of the same layout.
+    """
+    from dexhil_env.store.interop.column_map import read_column_map
+    from dexhil_env.store.interop.importing import import_dataset
+
+    store = import_dataset(source, read_column_map(map), out, _bar)
+    print(f"{out}: {len(store)} episodes, {store.frames} frames. Look: dexhil dataset info {out}")
+
+
+def export(root: Root, out: Path, label: str = "intervention", style: Literal["bool", "sirius"] = "bool") -> None:
+    """Write a dataset in LeRobot's older layout v2.1, which openpi, GR00T and Being-H read; videos are copied.
+
+    Args:
+        root: dataset folder.
+        out: new folder.
+        label: name of the column that says who drove (is_intervention, intervene_flag, action_modes, ...).
+        style: how it is written: bool, or sirius (-1 demonstration, 0 policy, 1 person, -10 before a takeover).
+    """
+    from dexhil_env.store.interop.export import export_v21
+
+    store = EpisodeStore.open(root)
+    export_v21(store, out, label, style, _bar)
+    print(f"{out}: {len(store)} episodes in layout v2.1")
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "info": info,
     "check": check,
@@ -119,4 +150,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compact": compact,
     "merge": merge,
     "video": video,
+    "import": import_,
+    "export": export,
 }
