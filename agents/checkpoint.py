@@ -15,6 +15,7 @@ from agents.vla.config import VLAConfig
 from dexhil_env.errors import CheckpointError, ConfigError
 
 FORMAT: Final = 1
+ACTOR_KIND: Final = "rl-actor"
 WEIGHTS, CONFIG, NORMALIZER = "model.safetensors", "config.json", "normalizer.json"
 
 
@@ -39,6 +40,14 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path} is missing or damaged ({error}); copy it again or train again") from error
+
+
+def is_actor(folder: Path) -> bool:
+    """Whether a folder holds an actor of ``dexhil rl``."""
+    try:
+        return bool(json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("kind") == ACTOR_KIND)
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def save_policy(policy: VLAPolicy, folder: str | Path) -> Path:

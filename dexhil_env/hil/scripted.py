@@ -144,11 +144,14 @@ class ScriptedOperator:
     Args:
         config: its habits.
         risk: replaces the task's own rule of when a failure is impending.
+        expert: makes the plan that the person carries out; by default the task's scripted expert.
     """
 
-    def __init__(self, config: ScriptedConfig | None = None, risk: RiskMonitor | None = None) -> None:
+    def __init__(
+        self, config: ScriptedConfig | None = None, risk: RiskMonitor | None = None, expert: Callable[[DexHiLEnv], Expert] = make_expert
+    ) -> None:
         self.config = config or ScriptedConfig()
-        self._custom_risk = risk
+        self._custom_risk, self._make_expert = risk, expert
         self._env: DexHiLEnv | None = None
 
     def reset(self, env: DexHiLEnv, rng: np.random.Generator) -> None:
@@ -156,7 +159,7 @@ class ScriptedOperator:
         if env is not self._env:
             self._env = env
             arm_map = make_arm_map(self.config.mapping)
-            self._person = _SimulatedPerson(make_expert(env), self.config, arm_map)
+            self._person = _SimulatedPerson(self._make_expert(env), self.config, arm_map)
             ik = ArmIK(sim_backend(env).model)
             self._teleop = Teleop(ik, self._person, arm_map, mapping=self.config.mapping)
             self._risk = self._custom_risk or make_risk_monitor(env)

@@ -1,0 +1,1 @@
+"""Reinforcement learning in the twin: SAC from state, with demonstrations (stable-baselines3)."""
