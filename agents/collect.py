@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from agents.recovery import GoOn, ask_to_recover
 from agents.rollouts import Job, run_many
+from agents.workers import Workers
 from dexhil_env.episode import Episode
 from dexhil_env.errors import DatasetError
 from dexhil_env.store import EpisodeStore
@@ -44,7 +45,7 @@ def collect(
     store: EpisodeStore,
     quota: Quota,
     first_seed: int,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: bool = True,
     go_on: GoOn = ask_to_recover,
 ) -> list[int]:

@@ -24,6 +24,7 @@ from agents.settings import changed
 from agents.trainer import POLICY_FOLDER, TrainConfig, train
 from agents.vla.config import VLAConfig
 from agents.weights import WeightConfig
+from agents.workers import Workers
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.live.registry import OperatorSpec
 from dexhil_env.hil.scripted import ScriptedConfig
@@ -103,7 +104,7 @@ class DaggerRun:
     """
 
     def __init__(
-        self, config: RunConfig, folder: str | Path, workers: int = 1, progress: bool = True, person: OperatorSpec | None = None
+        self, config: RunConfig, folder: str | Path, workers: Workers = 1, progress: bool = True, person: OperatorSpec | None = None
     ) -> None:
         self.person = person
         self.config, self.folder, self.workers, self.progress = config, Path(folder), workers, progress

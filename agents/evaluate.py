@@ -12,6 +12,7 @@ from tqdm import tqdm
 from agents.recovery import GoOn, ask_to_recover
 from agents.rollouts import Job, run_many
 from agents.statistics import Paired, compare_paired, wilson_interval
+from agents.workers import Workers
 from dexhil_env.errors import DatasetError
 from dexhil_env.store.files import write_json
 
@@ -99,7 +100,7 @@ class EvalResult:
         return compare_paired(before.success, self.success)
 
 
-def evaluate(job: Job, seeds: Sequence[int], workers: int = 1, progress: bool = True, go_on: GoOn = ask_to_recover) -> EvalResult:
+def evaluate(job: Job, seeds: Sequence[int], workers: Workers = 1, progress: bool = True, go_on: GoOn = ask_to_recover) -> EvalResult:
     """Run one episode per seed and count; ``go_on`` is asked when a robot has stopped, and that episode counts as no success."""
     started = time.monotonic()
     job = replace(job, keep_images=False)
@@ -126,7 +127,7 @@ def evaluate(job: Job, seeds: Sequence[int], workers: int = 1, progress: bool = 
 
 
 def evaluate_once(
-    path: str | Path, job: Job, seeds: Sequence[int], workers: int = 1, progress: bool = True, go_on: GoOn = ask_to_recover
+    path: str | Path, job: Job, seeds: Sequence[int], workers: Workers = 1, progress: bool = True, go_on: GoOn = ask_to_recover
 ) -> EvalResult:
     """Evaluate like :func:`evaluate` and keep the result in ``path``; one on the same seeds that is there already is read back instead."""
     if Path(path).exists() and (found := EvalResult.load(path)).seeds == tuple(seeds):

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from agents.rollouts import default_workers
+from agents.workers import default_workers
 from benchmarks.result import Result, wall_s
 from dexhil_env import robot
 from dexhil_env.registration import ENV_IDS, make_env

@@ -20,10 +20,11 @@ from agents.evaluate import EvalResult, evaluate_once
 from agents.filters import FilterConfig
 from agents.policy import load_policy
 from agents.recovery import recover_emulated
-from agents.rollouts import Job, default_workers
+from agents.rollouts import Job
 from agents.statistics import compare_paired, wilson_interval
 from agents.trainer import POLICY_FOLDER, TrainConfig, train
 from agents.weights import WeightConfig
+from agents.workers import default_workers
 from dexhil_env.hil.scripted import ScriptedConfig
 from dexhil_env.registration import ENV_IDS, REAL_IDS, task_name
 from dexhil_env.store import EpisodeStore

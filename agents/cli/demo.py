@@ -13,8 +13,8 @@ from rich.table import Table
 from agents.dagger import DaggerRun, RunConfig
 from agents.evaluate import EvalResult
 from agents.report import write_report
-from agents.rollouts import default_workers
 from agents.statistics import compare_paired, wilson_interval
+from agents.workers import default_workers
 from dexhil_env.registration import ENV_IDS, task_name
 
 Task = Literal["both", "plush", "tissue"]

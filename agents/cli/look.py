@@ -13,7 +13,8 @@ from agents.dagger import EVAL_SEED
 from agents.evaluate import EvalResult
 from agents.evaluate import evaluate as run_evaluation
 from agents.film import film
-from agents.rollouts import Job, default_workers, make_policy
+from agents.rollouts import Job, make_policy
+from agents.workers import parse_workers
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.scripted import ScriptedConfig
@@ -33,7 +34,7 @@ def evaluate(
     against: Path | None = None,
     never_close: bool = False,
     image_size: int = 128,
-    workers: int | None = None,
+    workers: str | None = None,
 ) -> None:
     """Run episodes on consecutive seeds and print the success rate with its 95 % interval.
 
@@ -48,12 +49,12 @@ def evaluate(
         against: earlier results on the same seeds to compare with, pair by pair.
         never_close: the expert keeps its hand open (a control that must fail).
         image_size: camera image size [px].
-        workers: processes; by default one per processor.
+        workers: processes, by default one per processor; or ray:N, ray:N@ADDRESS for actors of a Ray cluster (docs/scale.md).
     """
     cameras = {"cameras": ()} if policy in _SEES_STATE else {"image_size": image_size}
     extra = {"never_close": True} if never_close else {}
     job = Job(env, policy, env_kwargs={**cameras, **robot_options(env, config, emulate)}, policy_kwargs=extra)
-    result = run_evaluation(job, range(seed, seed + episodes), workers or default_workers())
+    result = run_evaluation(job, range(seed, seed + episodes), parse_workers(workers))
     low, high = result.interval
     print(f"{env} {policy}: {result.n_success}/{episodes} = {result.n_success / max(episodes, 1):.1%}  (95 % [{low:.1%}, {high:.1%}])")
     print(f"seeds {seed} to {seed + episodes - 1}, {result.eval_s:.0f} s")

@@ -9,11 +9,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from agents.rollouts import default_workers
 from agents.study.cells import all_cells
 from agents.study.config import StudyConfig, moved, read_config, smoke
 from agents.study.runner import gather, run_study
 from agents.study.runner import status as cell_status
+from agents.workers import default_workers
 
 Folder = Annotated[Path, tyro.conf.Positional]
 
