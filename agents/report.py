@@ -236,7 +236,27 @@ def _takeovers(run: RunData) -> str:
     why = _table(("why the person took over", "times"), [[escape(k), str(v)] for k, v in sorted(reasons.items(), key=lambda kv: -kv[1])])
     header = ("limb", "event", "n", "goal jump, median [rad]", "max", "sent in one 5 ms tick, median [rad]", "max")
     note = "<p>Goal jump: first goal of the new driver minus the last target sent. No tick is blocked at a takeover.</p>"
-    return _table(header, rows) + note + why
+    return _table(header, rows) + note + why + _live_takeovers(run)
+
+
+def _live_takeovers(run: RunData) -> str:
+    """What a live person's takeovers were like; nothing where nobody measured."""
+    mine = [each for episode in run.episodes for each in episode.extra.get("takeovers", []) if "blocked_ticks" in each]
+    if not mine:
+        return ""
+    lines = {
+        "press to first command [ms]": "press_to_command_ms", "blocked ticks": "blocked_ticks",
+        "arm: first command minus last target [rad]": "arm_jump_rad", "hand: the same [rad]": "hand_jump_rad",
+        "arm: drift while held still [rad]": "arm_drift_rad", "hand: drift while held still [rad]": "hand_drift_rad",
+        "hand: short of fully open [rad]": "open_gap_rad", "hand: short of fully closed [rad]": "close_gap_rad",
+        "duration [s]": "duration_s",
+    }  # fmt: skip
+    rows: list[list[str]] = []
+    for label, key in lines.items():
+        values = np.array([each[key] for each in mine if each[key] is not None], dtype=float)
+        if len(values):
+            rows.append([label, str(len(values)), f"{np.median(values):.4g}", f"{values.max():.4g}"])
+    return f"<h3>Takeovers of a person at live devices</h3>{_table(('measure', 'n', 'median', 'worst'), rows)}"
 
 
 def _timelines(run: RunData) -> str:

@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cube, hardware_hand, images, learning, serving, speed, throughput
+from benchmarks import cube, hardware_hand, images, learning, live, serving, speed, throughput
 from benchmarks.result import Result
 from dexhil_env.store.files import write_json
 
@@ -24,6 +24,7 @@ PARTS = {
     "hand": hardware_hand,
     "cube": cube,
     "serving": serving,
+    "live": live,
 }
 TARGET = Path(__file__).parent / "results.json"
 

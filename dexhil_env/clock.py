@@ -39,6 +39,38 @@ class Rate:
         self._deadline += self.period_s
 
 
+class Pace:
+    """Spreads the ticks of simulated time over wall time. A short delay is made up for, a long one (rendering a film, a debugger) is not.
+
+    Args:
+        period_s: distance of the ticks [s].
+        slack_s: longest delay that is made up for [s].
+
+    Attributes:
+        dropped_s: delay that was not made up for, in all [s].
+    """
+
+    def __init__(self, period_s: float, slack_s: float = 0.05) -> None:
+        self._period_s, self._slack_s = period_s, slack_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Start counting at the next tick."""
+        self._deadline: float | None = None
+        self.dropped_s = 0.0
+
+    def wait(self) -> None:
+        """Wait until the next tick is due."""
+        now = time.monotonic()
+        self._deadline = now if self._deadline is None else self._deadline + self._period_s
+        behind = now - self._deadline
+        if behind < 0.0:
+            time.sleep(-behind)
+        elif behind > self._slack_s:
+            self.dropped_s += behind
+            self._deadline = now
+
+
 class Latest(Generic[T]):
     """One-slot mailbox between threads: holds the newest value and its time stamp; readers never wait."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dexhil_env import robot
 from dexhil_env.backend import RobotBackend
-from dexhil_env.clock import Rate
+from dexhil_env.clock import Pace, Rate
 from dexhil_env.errors import ActionError, ConfigError
 from dexhil_env.servo import PeriodReport, ServoMux
 from dexhil_env.spaces import action_space, make_observation, observation_space
@@ -39,7 +39,9 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         task: the scene, its instruction and its judgement.
         reward_type: ``"sparse"`` (1 at success) or ``"dense"`` (the task's progress in [0, 1]).
         render_mode: ``"rgb_array"``, ``"human"`` or None.
-        realtime: keep :meth:`step` at 20 Hz of wall time.
+        realtime: keep :meth:`step` at 20 Hz of wall time; in the twin each servo tick has its own moment.
+
+    ``measured`` is the last measurement, for displays.
 
     ``fresh_images`` = False leaves the last images in the observations of :meth:`step` instead of rendering; a caller that will not look
     at them saves time. :meth:`reset` turns it on again.
@@ -67,9 +69,13 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         self.fresh_images = True
         self._images: dict[str, U8] = {}
         self._rate = Rate(robot.CONTROL_PERIOD_S)
+        self._pace = Pace(robot.SERVO_PERIOD_S) if realtime and hasattr(backend, "pace") else None
+        if self._pace is not None:
+            backend.pace = self._pace  # pyright: ignore[reportAttributeAccessIssue]
         self._ended = True
         self._interventions, self._was_human = 0, False
         self.evaluation = Evaluation()
+        self.measured: RobotState | None = None
 
     @property
     def instruction(self) -> str:
@@ -95,7 +101,9 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         self._ended = False
         self._interventions, self._was_human = 0, False
         self._rate.reset()
-        state = self.backend.state()
+        if self._pace is not None:
+            self._pace.reset()
+        state = self.measured = self.backend.state()
         self.evaluation = self.task.evaluate()
         info = self._info(state, self.evaluation, self.servo.report, np.asarray(robot.HOME, dtype=np.float32))
         return self._observe(state), info
@@ -115,9 +123,9 @@ class DexHiLEnv(gym.Env[Observation, F32]):
         wanted = self._checked(action)
         self.servo.begin(wanted)
         self.backend.run(self.servo, self.servo.control_ticks)
-        if self.realtime:
+        if self.realtime and self._pace is None:
             self._rate.sleep()
-        state = self.backend.state()
+        state = self.measured = self.backend.state()
         evaluation = self.evaluation = self.task.evaluate()
         reward = float(evaluation.success) if self.reward_type == "sparse" else evaluation.progress
         ended, discarded = evaluation.success or evaluation.failure, evaluation.verdict is Verdict.DISCARD

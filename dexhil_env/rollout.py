@@ -8,7 +8,6 @@ import numpy as np
 
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.episode import Episode
-from dexhil_env.errors import RobotStopped
 from dexhil_env.recorder import EpisodeRecorder
 from dexhil_env.types import F32, Observation
 
@@ -49,7 +48,10 @@ def run_episode(
         see: called with the info of every step, for displays.
 
     Raises:
-        RobotStopped: the robot has stopped; the error's ``episode`` holds what was recorded until then, truncated.
+        RobotStopped: the robot has stopped.
+
+    Whatever ends the episode early, Ctrl-C and errors of the policy included: the exception gets an attribute ``episode`` with what was
+    recorded until then, truncated.
     """
     space = cast("gym.spaces.Box[np.float32]", env.action_space)
     low, high = space.low, space.high
@@ -60,21 +62,22 @@ def run_episode(
     policy.reset(seed)
     recorder.start(observation, info)
     over = False
-    while not over:
-        if info["is_intervention"] or info["is_handover"]:
-            policy.reset()
-        action = np.clip(policy.act(observation, info["instruction"]), low, high).astype(np.float32)
-        twin.fresh_images = always or getattr(policy, "looks_next", True)
-        try:
+    try:
+        while not over:
+            if info["is_intervention"] or info["is_handover"]:
+                policy.reset()
+            action = np.clip(policy.act(observation, info["instruction"]), low, high).astype(np.float32)
+            twin.fresh_images = always or getattr(policy, "looks_next", True)
             observation, reward, terminated, truncated, info = env.step(action)
-        except RobotStopped as stop:
-            if len(recorder):
-                stop.episode = recorder.finish(seed=seed, interrupted=str(stop), **_robot_facts(twin))
-            raise
-        recorder.add(observation, float(reward), terminated, truncated, info)
-        over = terminated or truncated
-        if see is not None:
-            see(info)
+            recorder.add(observation, float(reward), terminated, truncated, info)
+            over = terminated or truncated
+            if see is not None:
+                see(info)
+    except BaseException as error:
+        if len(recorder):
+            reason = str(error) or type(error).__name__
+            error.episode = recorder.finish(seed=seed, interrupted=reason, **_robot_facts(twin))  # type: ignore[attr-defined]
+        raise
     return recorder.finish(seed=seed, **_robot_facts(twin))
 
 

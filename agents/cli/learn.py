@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from agents.cli.operators import human, time_limit
 from agents.cli.robot import robot_options
 from agents.collect import Quota, up_to_round
 from agents.collect import collect as run_collection
@@ -13,61 +14,64 @@ from agents.dagger import CORRECTION_SEED, DEMO_SEED, DaggerRun, RunConfig
 from agents.data import ChunkDataset
 from agents.filters import FilterConfig
 from agents.policy import load_policy
-from agents.rollouts import Job, default_workers
+from agents.rollouts import Job
 from agents.trainer import POLICY_FOLDER, TrainConfig
 from agents.trainer import train as run_training
 from agents.vla.config import PRESETS
 from agents.weights import WeightConfig
+from agents.workers import parse_workers
 from dexhil_env.errors import ConfigError
-from dexhil_env.hil.scripted import ScriptedConfig
+from dexhil_env.hil.live.registry import OperatorSpec
 from dexhil_env.registration import ENV_IDS
 from dexhil_env.store import EpisodeStore
-
-Operator = Literal["scripted", "none"]
 
 
 def collect(
     out: Path,
     env: str = ENV_IDS[0],
     policy: str = "expert",
-    operator: Operator = "none",
+    operator: str = "none",
     config: Path | None = None,
     emulate: bool = False,
     episodes: int = 30,
     seed: int = DEMO_SEED,
     round: int | None = None,
     image_size: int = 128,
-    workers: int | None = None,
+    workers: str | None = None,
 ) -> None:
     """Record episodes as a LeRobot v3.0 dataset; an interrupted recording goes on where it stopped.
 
     With --operator none, successful episodes of the policy are recorded (with --policy expert: demonstrations). With --operator
     scripted, the simulated human watches the policy and corrects it; --episodes then counts successful corrections, and every attempt
-    is kept.
+    is kept. With --operator console or keyboard you do that; with --policy none you demonstrate: you drive from the start.
 
     Args:
         out: dataset folder; made if needed.
         env: environment id.
-        policy: expert, zero, random, or a policy folder.
-        operator: who watches.
+        policy: expert, zero, random, or a policy folder; none with a person who demonstrates.
+        operator: who watches: none, scripted, console or keyboard.
         config: settings of the robot, for a real id.
         emulate: an emulated robot, for a real id.
         episodes: how many episodes are wanted.
         seed: first seed.
         round: DAgger round for the record; by default 0 for demonstrations and 1 for corrections.
         image_size: camera image size [px].
-        workers: processes; by default one per processor.
+        workers: processes, by default one per processor; or ray:N, ray:N@ADDRESS (docs/scale.md).
     """
-    watched = operator == "scripted"
+    demonstrate = policy == "none"
+    if demonstrate and operator in ("none", "scripted"):
+        raise ConfigError("--policy none is for a person who demonstrates: add --operator console")
+    watched = operator != "none" and not demonstrate
+    person = human(operator, out, demonstrate=demonstrate, episodes=episodes)
     if round is None:
         round = int(watched)
     options = {"image_size": image_size, **robot_options(env, config, emulate)}
-    job = Job(env, policy, ScriptedConfig() if watched else None, options, round_index=round)
+    job = Job(env, "zero" if demonstrate else policy, person, options, round_index=round, max_episode_steps=time_limit(person))
     store = EpisodeStore(out)
     if watched and seed == DEMO_SEED:
         seed = CORRECTION_SEED
     quota = Quota(episodes, "correction" if watched else "demonstration")
-    indices = run_collection(job, store, quota, seed, workers or default_workers())
+    indices = run_collection(job, store, quota, seed, parse_workers(workers))
     print(f"{out}: {len(indices)} episodes of this kind, {len(store)} in all. Look: dexhil dataset info {out}")
 
 
@@ -105,17 +109,22 @@ def train(
 def dagger(
     out: Annotated[Path, tyro.conf.Positional],
     config: RunConfig = RunConfig(),
-    workers: int | None = None,
+    operator: str = "scripted",
+    workers: str | None = None,
 ) -> None:
     """Warm-up, then rounds of correction, weighted retraining and evaluation; the same command continues an interrupted run.
 
     Args:
         out: run folder.
         config: the whole run.
-        workers: processes for rollouts; by default one per processor.
+        operator: who corrects: scripted, console or keyboard. A run may change it; every episode says who it was.
+        workers: processes for rollouts, by default one per processor; or ray:N, ray:N@ADDRESS (docs/scale.md).
     """
     from agents.report import write_report
 
-    run = DaggerRun(config, out, workers or default_workers())
+    person = human(operator, out / "data", episodes=config.corrections)
+    if person is None:
+        raise ConfigError("somebody must correct: --operator scripted, console or keyboard")
+    run = DaggerRun(config, out, parse_workers(workers), person=person if isinstance(person, OperatorSpec) else None)
     run.run()
     print(f"report: {write_report(out)}")

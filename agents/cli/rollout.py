@@ -1,15 +1,18 @@
 """``dexhil rollout``: let a policy work, on the robot or in the twin, under the eyes of a person or of nobody."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from agents.cli.operators import human, time_limit
 from agents.cli.robot import robot_options
 from agents.rollouts import Job, run_many
 from agents.statistics import wilson_interval
 from dexhil_env.episode import Episode
-from dexhil_env.hil.scripted import ScriptedConfig
+from dexhil_env.hil.live.registry import REPLAY
+from dexhil_env.hil.live.stream import read_recording
 from dexhil_env.registration import ENV_IDS
 from dexhil_env.store import EpisodeStore
 
@@ -19,7 +22,7 @@ def rollout(
     policy: str = "expert",
     config: Path | None = None,
     emulate: bool = False,
-    operator: Literal["none", "scripted"] = "none",
+    operator: str = "none",
     episodes: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 10,
     seed: int = 0,
     out: Path | None = None,
@@ -36,7 +39,8 @@ def rollout(
         policy: expert (needs the twin or an emulated robot), zero, random, or a policy folder.
         config: settings of the robot, see assets/real/lab.toml and docs/hardware.md.
         emulate: start an emulated robot instead.
-        operator: scripted lets the simulated human take over when the policy is about to fail (not on a real robot).
+        operator: scripted lets the simulated human take over when the policy is about to fail (not on a real robot); console or keyboard
+            lets you do it; replay:FILE repeats what a person's devices said, on the recorded scene.
         episodes: number of episodes.
         seed: first seed.
         out: dataset folder to keep the episodes in; by default they are not kept.
@@ -44,8 +48,10 @@ def rollout(
         image_size: camera image size [px].
     """
     options = {"image_size": image_size, **robot_options(env, config, emulate)}
-    human = ScriptedConfig() if operator == "scripted" else None
-    job = Job(env, policy, human, options, round_index=round, keep_images=out is not None)
+    person = human(operator, out, episodes=episodes)
+    job = Job(env, policy, person, options, {}, round, out is not None, time_limit(person))
+    if operator.startswith(REPLAY):
+        job, seed, episodes = recorded_job(operator.removeprefix(REPLAY), job)
     store = EpisodeStore(out) if out is not None else None
     good = done = 0
     try:
@@ -53,7 +59,7 @@ def rollout(
             done, good = done + 1, good + episode.is_success
             if store is not None:
                 store.append(episode)
-            print(f"{done:>4} of {episodes}  {_line(episode)}", flush=True)
+            print(f"{done:>4} of {episodes}  {line(episode)}", flush=True)
     finally:
         if done:
             low, high = wilson_interval(good, done)
@@ -62,7 +68,15 @@ def rollout(
             print(f"recorded: {out}   Look: dexhil dataset info {out}")
 
 
-def _line(episode: Episode) -> str:
+def recorded_job(path: str, job: Job) -> tuple[Job, int, int]:
+    """Return the job, the seed and the number of episodes of a recorded device stream; which robot it is stays as asked."""
+    header = read_recording(path).header
+    limits = {"max_episode_steps": header["max_episode_steps"], "keep_images": header["keep_images"]}
+    words = {**header["env_kwargs"], **{name: job.env_kwargs[name] for name in ("config", "emulate") if name in job.env_kwargs}}
+    return replace(job, env_id=header["env_id"], policy=header["policy"], env_kwargs=words, **limits), int(header["seed"]), 1
+
+
+def line(episode: Episode) -> str:
     """Say in one line how an episode ended."""
     human = float(episode.intervention.mean())
     word = "success" if episode.is_success else str(episode.extra.get("interrupted") or episode.extra.get("mode") or "no success")

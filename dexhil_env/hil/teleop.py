@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from dexhil_env import robot
-from dexhil_env.hil.hand_map import make_hand_map
+from dexhil_env.hil.hand_map import HandMap, make_hand_map
 from dexhil_env.hil.ik import ArmIK
 from dexhil_env.hil.mapping import BLEND_S, ArmMap, BlendIn, Mapping, check_mapping, make_arm_map
 from dexhil_env.transforms import from_parts, from_rotvec, rotvec
@@ -38,16 +38,19 @@ class Teleop:
         ik: kinematics of the arm.
         person: the devices.
         arm_map: replaces the arm's map, e.g. by one with the constant of the device; it must be of the kind of ``mapping``.
+        hand_map: replaces the hand's map.
         mapping: ``"anchor"``, or for comparison ``"direct"`` (absolute, with a jump) or ``"blend"`` (absolute, blended in).
 
     Raises:
         ConfigError: unknown ``mapping``.
     """
 
-    def __init__(self, ik: ArmIK, person: Person, arm_map: ArmMap | None = None, *, mapping: Mapping = "anchor") -> None:
+    def __init__(
+        self, ik: ArmIK, person: Person, arm_map: ArmMap | None = None, *, mapping: Mapping = "anchor", hand_map: HandMap | None = None
+    ) -> None:
         check_mapping(mapping)
         self.ik, self.person, self.mapping = ik, person, mapping
-        self.arm_map, self.hand_map = arm_map or make_arm_map(mapping), make_hand_map(mapping)
+        self.arm_map, self.hand_map = arm_map or make_arm_map(mapping), hand_map or make_hand_map(mapping)
         duration_s = BLEND_S if mapping == "blend" else 0.0
         self._arm_blend, self._hand_blend = BlendIn(duration_s), BlendIn(duration_s)
         self._max_step = robot.ARM_MAX_VELOCITY * robot.ARM_COMMAND_PERIOD_S
@@ -56,24 +59,48 @@ class Teleop:
     def reset(self) -> None:
         """Nobody drives."""
         self.want_arm = self.want_hand = False
+        self.held_arm = self.held_hand = False
         self._joints = robot.ARM_HOME
         self._arm: F64 | None = None
         self._hand: F64 | None = None
         self._arm_due = self._hand_due = 0.0
         self._arm_ns = self._hand_ns = 0
 
+    @property
+    def palm(self) -> F64:
+        """Pose (4, 4) of the palm that the arm's newest command leads to."""
+        return self.ik.forward(self._joints)
+
     def engage(self, arm: bool, hand: bool) -> None:
         """Say which limbs the person drives from the next servo tick on; explicit, never guessed from the size of the input."""
         self.want_arm, self.want_hand = arm, hand
 
+    def hold(self, arm: bool, hand: bool) -> None:
+        """Keep the last command of a limb, whatever its device shows (clutch, a lost device).
+
+        A limb that is let go again is anchored anew on its last target, so that the device may have moved meanwhile.
+        """
+        if self.held_arm and not arm:
+            self._arm = None
+        if self.held_hand and not hand:
+            self._hand = None
+        self.held_arm, self.held_hand = arm, hand
+
+    def reanchor(self, arm: bool, hand: bool) -> None:
+        """Anchor a limb anew at the next tick: its device has been changed for another, or has jumped."""
+        if arm:
+            self._arm = None
+        if hand:
+            self._hand = None
+
     def poll(self, t_s: float, commanded: F64) -> Command:
         """Return the newest command of each engaged limb; see :class:`dexhil_env.servo.CommandSource`."""
         self._follow_engagement(t_s, commanded)
-        if self._hand is not None and t_s >= self._hand_due - 1e-9:
+        if self._hand is not None and not self.held_hand and t_s >= self._hand_due - 1e-9:
             self._hand_due += robot.HAND_COMMAND_PERIOD_S
             motors = self.hand_map.motors(self.person.glove(t_s))
             self._hand, self._hand_ns = self._hand_blend(t_s, motors), round(t_s * 1e9)
-        if self._arm is not None and t_s >= self._arm_due - 1e-9:
+        if self._arm is not None and not self.held_arm and t_s >= self._arm_due - 1e-9:
             self._arm_due += robot.ARM_COMMAND_PERIOD_S
             target = self.arm_map.ee_pose(self.person.cube(t_s))
             self._joints = self.ik.solve(self._joints, target, max_step_rad=self._max_step)

@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 
 from dexhil_env import robot
+from dexhil_env.clock import Pace
 from dexhil_env.errors import ConfigError, SimulationError
 from dexhil_env.gl import render_error
 from dexhil_env.limits import Limiter
@@ -58,6 +59,9 @@ class SimBackend:
         image_size: square image size [px].
         scene: mount, cameras, skin.
         looks: how the looks vary between episodes; None keeps them.
+
+    Attributes:
+        pace: spreads the servo ticks over wall time, so that a person's key need not wait for the next period; None runs freely.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class SimBackend:
         self._lead_s = self.scene.tuning.lead_s if self.scene.tuning is not None else None
         self._looks = Looks(self.model, looks)
         self._viewer: Any = None
+        self.pace: Pace | None = None
         self._find_indices()
         task.bind(self.model, self.data)
 
@@ -118,6 +123,8 @@ class SimBackend:
         """Run servo periods of simulated time."""
         data, model = self.data, self.model
         for _ in range(ticks):
+            if self.pace is not None:
+                self.pace.wait()
             data.ctrl[:] = servo.tick(data.time)
             if self._lead_s is not None:
                 self._aim_ahead()

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents import rollouts
 from agents.collect import Quota, collect
 from agents.recovery import ask_to_recover
 from agents.rollouts import Job, Runner, run_many
 from dexhil_env import make_env
 from dexhil_env.errors import ConfigError, DeviceError, RobotStopped
 from dexhil_env.recorder import EpisodeRecorder
+from dexhil_env.robot import HOME
 from dexhil_env.rollout import run_episode
 from dexhil_env.sim.backend import SimBackend
 from dexhil_env.store import EpisodeStore
@@ -199,6 +201,31 @@ def test_collect_keeps_the_interrupted_episode_before_it_ends(fragile, tmp_path)
     assert len(back) == 1
     assert "interrupted" in back.facts(0)
     assert back.read(0).truncated[-1]
+
+
+@pytest.mark.parametrize("real", [True, False], ids=["robot", "twin"])
+def test_ctrl_c_costs_no_time_of_a_person(monkeypatch, tmp_path, real):
+    """On a robot the open episode is kept; in the twin nobody's time is lost, and the same seed is to run again."""
+
+    class Tired:
+        def reset(self, seed=None):
+            self.left = 4
+
+        def act(self, observation, instruction):
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+            return HOME.astype(np.float32)
+
+    monkeypatch.setattr(rollouts, "make_policy", lambda spec, env: Tired())
+    monkeypatch.setattr(rollouts, "REAL_IDS", (ENV_ID,) if real else ())
+    store = EpisodeStore(tmp_path / "data")
+    with pytest.raises(KeyboardInterrupt):
+        collect(Job(ENV_ID, "zero", env_kwargs=STATE_ONLY), store, Quota(1), 100, progress=False)
+    assert len(store) == int(real)
+    if real:
+        assert store.facts(0)["interrupted"] == "KeyboardInterrupt"
+        assert len(store.read(0)) == 4
 
 
 def test_a_person_is_asked_until_the_robot_recovers_or_she_has_enough(fragile, monkeypatch):

@@ -1,0 +1,1 @@
+"""A person who takes over with real devices: messages, inbox, operator, recording and replay."""
