@@ -1,5 +1,6 @@
 """Episodes on a Ray cluster: the same seeds give the same episodes as one process, in the same order."""
 
+import importlib
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -58,7 +59,7 @@ def run_on_ray(job: Job, seeds: Iterable[int], workers: RayWorkers) -> Iterator[
 
 def _start(workers: RayWorkers) -> Any:
     try:
-        import ray
+        ray: Any = importlib.import_module("ray")
     except ModuleNotFoundError as error:
         raise ConfigError("--workers ray:N needs Ray; install it with: pip install 'dexhil[ray]'") from error
     if not ray.is_initialized():
