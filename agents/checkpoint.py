@@ -11,12 +11,17 @@ from safetensors.torch import save_file
 
 from agents.normalize import Normalizer
 from agents.policy import VLAPolicy
+from agents.vla.backbone_config import BYTES
 from agents.vla.config import VLAConfig
+from agents.vla.large import LargeVLAModel
+from agents.vla.prompt import HFTokenizer
 from dexhil_env.errors import CheckpointError, ConfigError
 
 FORMAT: Final = 1
 ACTOR_KIND: Final = "rl-actor"
 WEIGHTS, CONFIG, NORMALIZER = "model.safetensors", "config.json", "normalizer.json"
+TOKENIZER: Final = "tokenizer"
+"""Folder of the tokenizer, for policies on a backbone that has one."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -56,6 +61,8 @@ def save_policy(policy: VLAPolicy, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / NORMALIZER, policy.normalizer.to_json())
     write_text(folder / CONFIG, json.dumps(interface(policy.config) | {"policy": json.loads(policy.config.to_json())}, indent=2))
+    if isinstance(policy.model, LargeVLAModel) and policy.model.config.vlm.tokenizer != BYTES:
+        policy.model.tokenizer.save(str(folder / TOKENIZER))
     write_tensors(folder / WEIGHTS, policy.state_dict(), {"format": str(FORMAT), "statistics": policy.normalizer.digest()})
     return folder
 
@@ -95,6 +102,8 @@ def read_policy(folder: str | Path, *, like: VLAConfig | None = None, normalizer
     policy = VLAPolicy(config, statistics, n_exec=n_exec, pretrained=False)
     _check_weights(folder, tensors, policy.state_dict())
     policy.load_state_dict(tensors)
+    if isinstance(policy.model, LargeVLAModel) and (folder / TOKENIZER).is_dir():
+        policy.model.tokenizer = HFTokenizer(str(folder / TOKENIZER))
     return policy.eval()
 
 

@@ -12,7 +12,7 @@ from agents.chunking import ChunkQueue, to_absolute, to_relative
 from agents.frames import STATE_DIMS, resize, state_vector
 from agents.normalize import Normalizer
 from agents.vla.config import VLAConfig
-from agents.vla.model import VLAModel
+from agents.vla.large import make_model
 from dexhil_env.errors import ConfigError, DatasetError
 from dexhil_env.robot import ARM, HIGH, LOW
 from dexhil_env.types import F32, Observation
@@ -56,7 +56,7 @@ class VLAPolicy(nn.Module):
         if not 1 <= n_exec <= config.chunk:
             raise ConfigError(f"n_exec must lie in 1..{config.chunk} (the chunk); got {n_exec}")
         self.config, self.normalizer = config, normalizer
-        self.model = VLAModel(config, pretrained=pretrained)
+        self.model = make_model(config, pretrained=pretrained)
         for vector in ("state", "action"):
             stats = getattr(normalizer, vector)
             self.register_buffer(f"{vector}_centre", torch.tensor(stats.centre), persistent=False)
@@ -188,6 +188,12 @@ class VLAPolicy(nn.Module):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     # Files
+
+    def another(self) -> "VLAPolicy":
+        """Return a policy of the same kind with weights of its own, not yet filled, on the CPU."""
+        policy = VLAPolicy(self.config, self.normalizer, pretrained=False)
+        policy.model.adopt(self.model)
+        return policy
 
     def save(self, folder: str | Path) -> Path:
         """Write weights, configuration and normaliser to one folder."""

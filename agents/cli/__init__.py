@@ -27,6 +27,7 @@ VERBS = {
     "real": ("real.cli", "COMMANDS"),
     "cube": ("real.cube.cli", "COMMANDS"),
     "console": ("agents.cli.console", "console"),
+    "plan-memory": ("agents.cli.memory", "plan_memory"),
     "doctor": ("agents.cli.doctor", "doctor"),
 }
 
@@ -49,6 +50,7 @@ def _usage() -> str:
         "  report    a web page of a run, opens from disk",
         "  study     the paper's comparison: arms x rounds x training seeds, with statistics; run, status, report",
         "  plan-eval how many trials show a difference, and what a number of trials can show",
+        "  plan-memory  will a model fit this GPU, and how long does a step take",
         "  play      watch a policy in a window, or write a video",
         "  dataset   info, check, repair, compact, merge, video, import, export",
         "  rl        learn a task from its dense reward (SAC with demonstrations)",

@@ -13,11 +13,13 @@ from agents.collect import collect as run_collection
 from agents.dagger import CORRECTION_SEED, DEMO_SEED, DaggerRun, RunConfig
 from agents.data import ChunkDataset
 from agents.filters import FilterConfig
-from agents.policy import load_policy
+from agents.parallel import spread
+from agents.parallel.config import ScaleConfig
+from agents.policy import VLAPolicy, load_policy
 from agents.rollouts import Job
 from agents.trainer import POLICY_FOLDER, TrainConfig
 from agents.trainer import train as run_training
-from agents.vla.config import PRESETS
+from agents.vla.config import PRESETS, VLAConfig
 from agents.weights import WeightConfig
 from agents.workers import parse_workers
 from dexhil_env.errors import ConfigError
@@ -80,30 +82,49 @@ def train(
     out: Path,
     start: Path | None = None,
     preset: str = "tiny",
+    backbone: str | None = None,
     last_round: int = 1_000_000,
     config: TrainConfig = TrainConfig(),
+    scale: Annotated[ScaleConfig, tyro.conf.arg(name="")] = ScaleConfig(),
     filters: FilterConfig = FilterConfig(),
     weights: WeightConfig = WeightConfig(),
 ) -> None:
     """Fit a policy to a dataset; the same command continues an interrupted training.
 
+    On several GPUs: torchrun --nproc-per-node N -m agents.cli train ... --parallel fsdp2 --config.device cuda (docs/large_models.md).
+
     Args:
         data: dataset folder.
         out: run folder; the policy lies in OUT/policy, curves in OUT/tensorboard.
         start: policy folder to start from; its normaliser stays fixed.
-        preset: network to train from scratch when there is no --start.
+        preset: network to train when there is no --start.
+        backbone: folder or hub id of a pretrained vision-language model or Being-H0.5 checkpoint, for a large preset.
         last_round: newest round of the dataset to use.
         config: steps, learning rate, batch, seed, ...
+        scale: what learns, in which precision, on how many processes.
         filters: which frames are trained on.
         weights: how much corrections count (eq. 7).
     """
+    spread.join(scale, config.device)
+    beginning: VLAPolicy | VLAConfig = load_policy(start) if start is not None else beginning_of(preset, backbone)
+    vla = beginning if isinstance(beginning, VLAConfig) else beginning.config
+    with spread.first_rank_first():  # frames are decoded once
+        dataset = ChunkDataset(up_to_round(EpisodeStore.open(data), last_round), vla, filters)
+    run_training(beginning, dataset, replace(config, weights=weights), out, scale=scale)
+    if spread.rank() == 0:
+        print(f"policy: {out / POLICY_FOLDER}\nevaluate it: dexhil eval --policy {out / POLICY_FOLDER} --env ...")
+    spread.leave()
+
+
+def beginning_of(preset: str, backbone: str | None) -> VLAConfig:
+    """Return the configuration of a training from scratch or from a pretrained backbone."""
     if preset not in PRESETS:
         raise ConfigError(f"unknown preset {preset!r}; choose from {sorted(PRESETS)}")
-    beginning = load_policy(start) if start is not None else PRESETS[preset]
-    vla = beginning if start is None else beginning.config  # type: ignore[union-attr]
-    dataset = ChunkDataset(up_to_round(EpisodeStore.open(data), last_round), vla, filters)  # type: ignore[arg-type]
-    run_training(beginning, dataset, replace(config, weights=weights), out)
-    print(f"policy: {out / POLICY_FOLDER}\nevaluate it: dexhil eval --policy {out / POLICY_FOLDER} --env ...")
+    if backbone is None:
+        return PRESETS[preset]
+    from agents.vla.sources import with_backbone
+
+    return with_backbone(PRESETS[preset], backbone)
 
 
 def dagger(

@@ -1,10 +1,11 @@
 """What a vision-language-action model is made of: one frozen dataclass, its presets and its JSON form."""
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 from agents.frames import STATE_DIMS
+from agents.vla.backbone_config import BackboneConfig
 from dexhil_env.errors import ConfigError
 from dexhil_env.robot import ACTION_DIM, ACTION_NAMES
 
@@ -102,6 +103,11 @@ class VLAConfig:
         _require(relative, "relative_arm needs 'arm_joint_pos' in state_keys; add it or set relative_arm=False")
 
     @property
+    def backbone(self) -> BackboneConfig | None:
+        """The vision-language model this policy stands on; None for the small presets, which have encoders of their own."""
+        return None
+
+    @property
     def state_dim(self) -> int:
         """Width of the state vector."""
         return sum(STATE_DIMS[key] for key in self.state_keys)
@@ -128,15 +134,51 @@ class VLAConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "VLAConfig":
         """Rebuild a configuration from parsed JSON; unknown keys are an error."""
-        known = {field.name for field in fields(cls)}
+        kind = LargeVLAConfig if "vlm" in values else cls
+        known = {field.name for field in fields(kind)}
         _require(set(values) <= known, f"unknown configuration keys {sorted(set(values) - known)}; this version knows {sorted(known)}")
         fixed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        return cls(**fixed)
+        if "vlm" in values:
+            fixed["vlm"] = BackboneConfig(**values["vlm"])
+        return kind(**fixed)
 
     @classmethod
     def from_json(cls, text: str) -> "VLAConfig":
         """Rebuild a configuration from ``to_json`` text."""
         return cls.from_dict(json.loads(text))
+
+
+@dataclass(frozen=True)
+class LargeVLAConfig(VLAConfig):
+    """A policy on a pretrained vision-language model; ``stem*``, ``share_stem``, ``text_bytes`` and ``ffn_mult`` do not apply.
+
+    A class of its own, so that the configurations of small policies read and write as ever.
+
+    Attributes:
+        vlm: the vision-language model.
+    """
+
+    vlm: BackboneConfig = field(default_factory=BackboneConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that the backbone does not give."""
+        super().__post_init__()
+        tokens = self.vlm.tokens(self.image_size)
+        _require(self.image_tokens == tokens, f"images of {self.image_size} px give {tokens} tokens; got image_tokens={self.image_tokens}")
+        _require(self.aux_weight == 0.0, f"the auxiliary loss belongs to the small presets; set aux_weight=0, got {self.aux_weight}")
+        if self.vlm.family == "smolvlm":
+            fits = self.und_width % self.heads == self.act_width % self.heads == 0
+            _require(fits, f"Llama layers want widths that are multiples of heads ({self.heads}); got {self.und_width}, {self.act_width}")
+        if self.vlm.layout == "beingh":
+            causal = self.prefix_attention == self.action_attention == "causal"
+            _require(causal and not self.precondition, "layout 'beingh' is causal throughout and has no preconditioning")
+            known = {"arm_joint_pos", "hand_motor_pos"}
+            _require(set(self.state_keys) <= known, f"layout 'beingh' has slots for {sorted(known)} only; got {self.state_keys}")
+
+    @property
+    def backbone(self) -> BackboneConfig | None:
+        """The vision-language model this policy stands on."""
+        return self.vlm
 
 
 def _require(condition: bool, message: str) -> None:
@@ -146,6 +188,25 @@ def _require(condition: bool, message: str) -> None:
 
 
 _TINY: Final = VLAConfig()
+_HF_TINY: Final = LargeVLAConfig(
+    preset="hf-tiny", image_size=112, image_tokens=16, aux_weight=0.0, vlm=BackboneConfig(vision_width=96, vision_layers=3, vision_heads=4),
+)  # fmt: skip
+_INTERNVL: Final = BackboneConfig(
+    family="internvl", layout="chat", tokenizer="", vocabulary=151_936, text_tokens=64, und_ffn=6144, act_ffn=3072, rope_theta=1e6,
+    vision_width=1024, vision_layers=24, vision_heads=16, vision_ffn=4096, patch_px=14, table_px=448, shuffle=2,
+)  # fmt: skip
+_SMOL: Final = BackboneConfig(
+    family="smolvlm", layout="chat", tokenizer="", vocabulary=49_280, text_tokens=64, und_ffn=1536, act_ffn=1152, rope_theta=1e5,
+    norm_eps=1e-5, vision_width=768, vision_layers=12, vision_heads=12, vision_ffn=3072, patch_px=16, table_px=512, shuffle=4,
+)  # fmt: skip
+_BASE: Final = replace(
+    _HF_TINY, preset="base", image_size=224, image_tokens=64, und_width=2048, act_width=1024, layers=28, heads=16, kv_heads=8,
+    head_dim=128, grad_checkpoint=True, prefix_attention="causal", vlm=_INTERNVL,
+)  # fmt: skip
+_SMOL_256M: Final = replace(
+    _HF_TINY, preset="smolvlm-256m", image_size=256, image_tokens=16, und_width=576, act_width=432, layers=30, heads=9, kv_heads=3,
+    head_dim=64, prefix_attention="causal", vlm=_SMOL,
+)  # fmt: skip
 PRESETS: Final[dict[str, VLAConfig]] = {
     "debug": replace(
         _TINY, preset="debug", image_size=32, stem_channels=(8, 16, 16), und_width=64, act_width=64, layers=2, heads=2, kv_heads=1,
@@ -156,6 +217,26 @@ PRESETS: Final[dict[str, VLAConfig]] = {
     "tiny-eff": replace(_TINY, preset="tiny-eff", stem="efficientnet", share_stem=True, image_tokens=9),
     "small": replace(
         _TINY, preset="small", image_size=128, und_width=192, act_width=128, layers=6, head_dim=48, stem_channels=(24, 48, 96),
+    ),
+    "hf-tiny": _HF_TINY,
+    "smolvlm-256m": _SMOL_256M,
+    "smolvlm-500m": replace(
+        _SMOL_256M, preset="smolvlm-500m", und_width=960, act_width=720, layers=32, heads=15, kv_heads=5,
+        vlm=replace(_SMOL, und_ffn=2560, act_ffn=1920),
+    ),
+    "smolvlm-2b": replace(
+        _SMOL_256M, preset="smolvlm-2b", image_size=378, image_tokens=81, und_width=2048, act_width=768, layers=24, heads=32, kv_heads=32,
+        grad_checkpoint=True,
+        vlm=replace(
+            _SMOL, und_ffn=8192, act_ffn=2048, rope_theta=273_768.0, vision_width=1152, vision_layers=27, vision_heads=16, vision_ffn=4304,
+            patch_px=14, table_px=384, shuffle=3,
+        ),
+    ),
+    "internvl-1b": replace(_BASE, preset="internvl-1b", und_width=1024, act_width=768, vlm=replace(_INTERNVL, und_ffn=3072, act_ffn=2048)),
+    "base": _BASE,
+    "being-h05": replace(
+        _BASE, preset="being-h05", state_keys=("arm_joint_pos", "hand_motor_pos"), action_attention="causal", precondition=False,
+        state_dropout=0.0, vlm=replace(_INTERNVL, layout="beingh"),
     ),
 }  # fmt: skip
 """Ready-made sizes; change a field with ``dataclasses.replace``."""

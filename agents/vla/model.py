@@ -1,4 +1,7 @@
-"""The network: images, an instruction, a state and a noisy action chunk in; a velocity out."""
+"""The network: images, an instruction, a state and a noisy action chunk in; a velocity out.
+
+``VLAModel`` has small encoders of its own; ``LargeVLAModel`` (``agents.vla.large``) stands on a pretrained vision-language model.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +73,9 @@ class VLAModel(nn.Module):
             nn.Sequential(nn.Linear(image_width + config.und_width, 128), nn.ReLU(), nn.Linear(128, 7)) if config.aux_weight else None
         )
 
+    def adopt(self, other: "VLAModel") -> None:
+        """Take over what is no weight; small models have nothing of the kind."""
+
     def embed_prefix(
         self, images: list[Tensor], texts: list[str], generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -109,9 +115,13 @@ class VLAModel(nn.Module):
         hidden = torch.rand(len(state), 1, generator=generator).to(state.device) < self.config.state_dropout
         return torch.where(hidden, self.no_state, self.state(state + self.config.state_noise * noise))[:, None]
 
-    def fill_cache(self, prefix: Tensor, valid: Tensor) -> list[KeyValue]:
-        """Run the understanding expert once; keep its keys and values."""
-        return self.mot(prefix, None, valid)[1]
+    def fill_cache(self, prefix: Tensor, valid: Tensor, state: Tensor) -> list[KeyValue]:
+        """Run the understanding expert once; keep its keys and values. ``state`` (B, 1, act_width) counts where the prefix has it."""
+        return self.mot(prefix, None, valid, early=self._early(state))[1]
+
+    def _early(self, state: Tensor) -> tuple[Tensor, int] | None:  # noqa: ARG002
+        """Return the state token and its place in the prefix, None where it opens the suffix."""
+        return None
 
     def forward(
         self, prefix: Tensor | None, valid: Tensor, state: Tensor, noisy: Tensor, time: Tensor, *, cache: list[KeyValue] | None = None
@@ -126,11 +136,12 @@ class VLAModel(nn.Module):
             time: (B * K,) flow times.
             cache: from ``fill_cache``.
         """
-        repeated = state.repeat_interleave(len(noisy) // len(state), 0)
-        suffix = torch.cat([repeated, self.action(noisy, time)], 1)
-        features, _ = self.mot(prefix, suffix, valid, cache)
+        suffix, early = self.action(noisy, time), self._early(state)
+        if early is None:
+            suffix = torch.cat([state.repeat_interleave(len(noisy) // len(state), 0), suffix], 1)
+        features, _ = self.mot(prefix, suffix, valid, cache, early)
         assert features is not None
-        velocity = self.velocity(features[:, 1:])
+        velocity = self.velocity(features[:, -noisy.shape[1] :])
         if self.config.precondition:
             skip, scale = precondition(time)
             velocity = skip[:, None, None] * noisy + scale[:, None, None] * velocity
@@ -139,5 +150,6 @@ class VLAModel(nn.Module):
     def sample(self, images: list[Tensor], texts: list[str], state: Tensor, noise: Tensor, steps: int | None = None) -> Tensor:
         """Denoise (B, T, A) noise into normalised action chunks; the prefix is computed once."""
         prefix, valid, _ = self.embed_prefix(images, texts)
-        cache, token = self.fill_cache(prefix, valid), self.embed_state(state)
+        token = self.embed_state(state)
+        cache = self.fill_cache(prefix, valid, token)
         return euler(lambda x, t: self(None, valid, token, x, t, cache=cache), noise, steps or self.config.flow_steps)

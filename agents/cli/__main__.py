@@ -1,0 +1,5 @@
+"""``python -m agents.cli``: what torchrun starts."""
+
+from agents.cli import main
+
+main()
