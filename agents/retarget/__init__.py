@@ -1,0 +1,1 @@
+"""Learning the hand retargeting: human hand, networks, losses, calibration, metrics, peers."""
