@@ -73,15 +73,16 @@ def test_workers_end_with_the_command(how: signal.Signals, tmp_path: Path) -> No
 def test_killed_study_goes_on(study: Path) -> None:
     found = json.loads((study / "study.json").read_text())
     assert [(cell["arm"], cell["round"]) for cell in found["cells"]] == [
-        ("expert", 0), ("warmup", 0), ("baseline", 1), ("dagger", 1), ("dexhil", 1),
+        ("expert", 0), ("warmup", 0), ("baseline", 1), ("dagger", 1), ("dexhil", 1), ("on-site", 1),
     ]  # fmt: skip
     cells = {cell["arm"]: cell for cell in found["cells"]}
-    for arm in ("warmup", "baseline", "dagger", "dexhil"):
+    for arm in ("warmup", "baseline", "dagger", "dexhil", "on-site"):
         for result in cells[arm]["evaluation"].values():
             assert result["n_episodes"] == len(result["seeds"]) == len(result["modes"]) == 1
     assert cells["dagger"]["data_from"] == "dexhil"
     assert cells["dexhil"]["training"]["anchors"]["demo"] < cells["baseline"]["training"]["anchors"]["demo"]
-    assert cells["baseline"]["collection"]["DexHiL-PlushSim-v0"]["demonstration_s"] > 0
+    for arm in ("baseline", "on-site"):
+        assert cells[arm]["collection"]["DexHiL-PlushSim-v0"]["demonstration_s"] > 0
     assert set(cells["expert"]["alarms"]) == set(found["config"]["env_ids"])
 
 
