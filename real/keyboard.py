@@ -1,16 +1,13 @@
 """Keys from the terminal while the robot moves: a thread reads them one by one, and one of them stops the robot at once."""
 
-import contextlib
 import os
 import select
 import sys
-import termios
 import threading
-import tty
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
+from dexhil_env.hil.live.terminal import single_keys
 from real.tasks import ask_on_terminal
 
 STOP_KEY: Final = " "
@@ -64,7 +61,7 @@ class Keyboard:
 
     def _loop(self) -> None:
         while not self._ending.is_set():
-            with self._terminal, _single_keys():
+            with self._terminal, single_keys():
                 while not self._ending.is_set() and not self._pausing.is_set():
                     self._read()
             self._ending.wait(_PERIOD_S)  # lets ask() in
@@ -78,16 +75,3 @@ class Keyboard:
             self.on_stop()
         with self._lock:
             self._pressed += key
-
-
-@contextmanager
-def _single_keys() -> Generator[None]:
-    """Terminal without line editing and echo; Ctrl-C still interrupts."""
-    number = sys.stdin.fileno()
-    before: list[Any] = termios.tcgetattr(number)
-    tty.setcbreak(number, termios.TCSADRAIN)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(termios.error):
-            termios.tcsetattr(number, termios.TCSADRAIN, before)
