@@ -10,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from dexhil_env.episode import STATE_KEYS, Episode
+from dexhil_env.episode import STATE_DIMS, STATE_KEYS, Episode
 from dexhil_env.errors import DatasetError
 from dexhil_env.types import F32, U8, Observation
 
-STATE_DIMS: Final[dict[str, int]] = {"arm_joint_pos": 7, "hand_motor_pos": 12, "arm_joint_vel": 7, "fingertip_force": 5, "ee_pose": 7}
-"""Width of each observation key that an episode's ``state`` holds."""
 STATE_OFFSETS: Final[dict[str, int]] = dict(
     zip(STATE_KEYS, np.cumsum([0, *(STATE_DIMS[key] for key in STATE_KEYS)]).tolist(), strict=False)
 )

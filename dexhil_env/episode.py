@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from dexhil_env.errors import DatasetError
 from dexhil_env.types import ACTION_DIM, F32
 
-STATE_KEYS = ("arm_joint_pos", "hand_motor_pos", "arm_joint_vel", "fingertip_force", "ee_pose")
-"""Observation keys that make ``observation.state``, in this order (7 + 12 + 7 + 5 + 7 = 38)."""
+STATE_DIMS = {"arm_joint_pos": 7, "hand_motor_pos": 12, "arm_joint_vel": 7, "fingertip_force": 5, "ee_pose": 7}
+"""Width of each observation key that ``observation.state`` holds, in this order (38 in all)."""
+STATE_KEYS = tuple(STATE_DIMS)
+"""Observation keys that make ``observation.state``."""
 
 
 @dataclass

@@ -8,6 +8,7 @@ import numpy as np
 
 from dexhil_env import robot
 from dexhil_env.env import DexHiLEnv
+from dexhil_env.episode import STATE_KEYS
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.experts import plush, tissue
 from dexhil_env.hil.ik import ArmIK
@@ -23,7 +24,6 @@ WORKSPACE: Final = (np.array([0.25, -0.42, 0.02]), np.array([0.85, 0.42, 0.60]))
 """Where the palm may go [m]."""
 HANDS: Final = {"plush": (plush.OPEN, plush.CLOSED), "tissue": (tissue.OPEN, tissue.SQUEEZE)}
 """Open and closed hand (12,) of each task [rad]; the learner goes from one to the other and back."""
-STATE_KEYS: Final = ("arm_joint_pos", "hand_motor_pos", "arm_joint_vel", "fingertip_force", "ee_pose")
 
 
 @dataclass(frozen=True)

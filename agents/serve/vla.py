@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from agents.checkpoint import interface
-from agents.frames import STATE_DIMS
 from agents.policy import VLAPolicy
+from dexhil_env.episode import STATE_DIMS
 from dexhil_env.errors import RemoteError
 from dexhil_env.types import F32
 

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
-from agents.frames import STATE_DIMS
 from agents.vla.backbone_config import BackboneConfig
+from dexhil_env.episode import STATE_DIMS
 from dexhil_env.errors import ConfigError
 from dexhil_env.robot import ACTION_DIM, ACTION_NAMES
 

@@ -8,12 +8,10 @@ from typing import Any, cast
 import numpy as np
 
 from dexhil_env import robot
-from dexhil_env.episode import STATE_KEYS
+from dexhil_env.episode import STATE_DIMS, STATE_KEYS
 from dexhil_env.errors import ConfigError
 from dexhil_env.store.interop.labels import STYLES, Style
 from dexhil_env.types import F32
-
-WIDTHS = {"arm_joint_pos": 7, "hand_motor_pos": 12, "arm_joint_vel": 7, "fingertip_force": 5, "ee_pose": 7}
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class ColumnMap:
         if unknown or self.style not in STYLES:
             raise ConfigError(f"state maps {list(STATE_KEYS)} and style is one of {STYLES}; got {unknown or self.style!r}")
         for key, pick in self.state.items():
-            if pick.indices and (len(pick.indices) != WIDTHS[key] or min(pick.indices) < 0):
-                raise ConfigError(f"{key} has {WIDTHS[key]} elements; indices of {pick.column!r} name {pick.indices}")
+            if pick.indices and (len(pick.indices) != STATE_DIMS[key] or min(pick.indices) < 0):
+                raise ConfigError(f"{key} has {STATE_DIMS[key]} elements; indices of {pick.column!r} name {pick.indices}")
         if self.action.indices and len(self.action.indices) != robot.ACTION_DIM:
             raise ConfigError(f"an action has {robot.ACTION_DIM} joint targets; the map names {len(self.action.indices)}")
         if self.image_size % 2 or self.image_size < 16:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dexhil_env.episode import STATE_KEYS, Episode
+from dexhil_env.episode import STATE_DIMS, STATE_KEYS, Episode
 from dexhil_env.errors import DatasetError
-from dexhil_env.store.interop.column_map import WIDTHS, ColumnMap
+from dexhil_env.store.interop.column_map import ColumnMap
 from dexhil_env.store.interop.foreign import ForeignDataset, ForeignEpisode
 from dexhil_env.store.interop.labels import read_labels
 from dexhil_env.store.store import EpisodeStore
@@ -34,11 +34,11 @@ def read_episode(foreign: ForeignDataset, item: ForeignEpisode, column_map: Colu
     """Translate one episode."""
     table = foreign.table(item)
     rows = _rows(item.length, foreign.fps, column_map.fps)
-    parts = {key: np.zeros((item.length, WIDTHS[key]), np.float32) for key in STATE_KEYS}
+    parts = {key: np.zeros((item.length, STATE_DIMS[key]), np.float32) for key in STATE_KEYS}
     for key, pick in column_map.state.items():
         parts[key] = pick.of(foreign.column(table, pick.column))
-        if parts[key].shape[1] != WIDTHS[key]:
-            raise DatasetError(f"{key} has {WIDTHS[key]} elements; {pick.column!r} gives {parts[key].shape[1]}: name the right indices")
+        if parts[key].shape[1] != STATE_DIMS[key]:
+            raise DatasetError(f"{key} has {STATE_DIMS[key]} elements; {pick.column!r} gives {parts[key].shape[1]}: name the right indices")
     joints = np.concatenate([parts["arm_joint_pos"], parts["hand_motor_pos"]], axis=1)
     action = column_map.action.of(foreign.column(table, column_map.action.column), joints if column_map.action.indices else None)[rows]
     human, demonstration = np.ones(item.length, bool), True
