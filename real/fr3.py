@@ -23,7 +23,7 @@ from dexhil_env.types import F64
 from real.fr3_aim import Aim
 from real.fr3_config import FR3Config
 from real.fr3_faults import Faults
-from real.fr3_link import FrankaLink
+from real.fr3_link import FrankaLink, LinkLost
 from real.fr3_state import SETTLING_S, ArmState, judge, make_state
 
 __all__ = ["FR3", "ArmState", "FR3Config"]
@@ -178,8 +178,19 @@ class FR3:
         """
         self.stop()
         if any(not thread.is_alive() for thread in self._threads):
-            self.close()
-            self.connect()
+            self._reconnect()
+        try:
+            self._clear()
+        except LinkLost:  # just now: the watching thread has not noticed yet
+            self._reconnect()
+            self._clear()
+
+    def _reconnect(self) -> None:
+        self.close()
+        self.connect()
+
+    def _clear(self) -> None:
+        """Clear the errors of the arm and wait until it is ready."""
         with self._motion:
             link = self._connected()
             link.recover()

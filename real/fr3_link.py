@@ -22,6 +22,10 @@ MAX_JERK: Final = 5000.0
 _NEEDED: Final = 'driving the arm needs franky ({error}); pip install "dexhil[real]" (Linux, x86-64, glibc 2.34)'
 
 
+class LinkLost(DeviceError):
+    """The connection to the arm is gone; only a new one helps."""
+
+
 class FrankaLink:
     """An open connection to the arm.
 
@@ -125,10 +129,17 @@ class FrankaLink:
             raise DeviceError(f"the arm ended the motion: {error}") from error
 
     def recover(self) -> None:
-        """Clear a reflex; the caller looks at the next state."""
+        """Clear a reflex; the caller looks at the next state.
+
+        Raises:
+            LinkLost: nobody is at the other end any more.
+            DeviceError: the arm refuses.
+        """
         try:
             with self._lock:
                 self._robot.recover_from_errors()
+        except self._franky.NetworkException as error:
+            raise LinkLost(f"connection to the arm lost ({error})") from error
         except (self._franky.Exception, RuntimeError) as error:
             raise DeviceError(f"the arm does not recover: {error}; release the user stop, then call recover() again") from error
 

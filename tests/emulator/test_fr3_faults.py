@@ -10,6 +10,7 @@ import pytest
 from dexhil_env.errors import DeviceError
 from real.emulator.fci_wire import ErrorBit
 from real.fr3 import FR3
+from real.fr3_link import LinkLost
 from tests.emulator.arm_fixtures import client_config, drive, emulated_arm, stands_still
 from tests.emulator.waiting import wait_until
 
@@ -64,6 +65,20 @@ def test_a_frozen_arm_is_a_fault_before_libfranka_notices_and_the_connection_com
     wait_until(lambda: arm.status().mode == "REFLEX")
     fr3.recover()
     assert fr3.faults() == []
+    fr3.start()
+    drive(fr3, 0.2)
+    assert fr3.running, fr3.faults()
+
+
+def test_a_connection_that_is_lost_unnoticed_comes_back(arm, fr3, monkeypatch):
+    lost = fr3._link
+
+    def fail():
+        raise LinkLost("nobody is there")
+
+    monkeypatch.setattr(lost, "recover", fail)
+    fr3.recover()
+    assert fr3._link is not lost, "a new connection"
     fr3.start()
     drive(fr3, 0.2)
     assert fr3.running, fr3.faults()

@@ -22,18 +22,25 @@ DAMPING = 0.21
 
 
 def recorded(attempts=3):
-    """The log of a new emulated robot; a robot that a very busy machine has stopped is given another try."""
+    """The log of a new emulated robot; a robot that a very busy machine has stopped or starved is given another try."""
     for attempt in range(attempts):
         with TwinProcess(EmulatorConfig("plush", cameras=(), patience_s=PATIENCE_S, reality=TRUTH)) as twin:
             backend = RealBackend(emulated_config(twin.config))
             try:
-                return record(backend, np.concatenate([arm_plan(10.0), hand_plan(6.0)]), {"motion": "a test"})
+                log = record(backend, np.concatenate([arm_plan(10.0), hand_plan(6.0)]), {"motion": "a test"})
+                if reports_per_second(log) > 85.0 or attempt == attempts - 1:
+                    return log
             except RobotStopped:
                 if attempt == attempts - 1:
                     raise
             finally:
                 backend.close()
     raise AssertionError("unreachable")
+
+
+def reports_per_second(log):
+    """How often the hand was heard; half of its 100 Hz where other programs took the processor."""
+    return min(len(np.unique(times)) / np.ptp(times) for times in log.hand_s.T)
 
 
 def test_a_perturbed_robot_is_recorded_and_identified_over_its_wires(tmp_path):
