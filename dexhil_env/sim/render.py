@@ -1,5 +1,6 @@
 """Offscreen rendering: one OpenGL context per thread and image size, shared by every environment of the process."""
 
+import hashlib
 import importlib
 import os
 import threading
@@ -24,7 +25,8 @@ def _gl_context(width: int, height: int) -> Any:
 class OffscreenRenderer:
     """Draws cameras of any model of the twin into images of one size.
 
-    The scenes hold primitives and flexes only (no mesh or texture of a task of its own), so that one context serves all of them.
+    One context serves all models: none has a mesh or texture of its own. MuJoCo's list of what is to be drawn does not: it has room for the
+    soft bodies of one model, and MuJoCo writes past its end for a larger one.
 
     Args:
         model: the model whose textures are uploaded.
@@ -33,7 +35,7 @@ class OffscreenRenderer:
 
     def __init__(self, model: mujoco.MjModel, height: int, width: int) -> None:
         self._rect = mujoco.MjrRect(0, 0, width, height)
-        self._scene = mujoco.MjvScene(model, maxgeom=2000)
+        self._scenes: dict[bytes, mujoco.MjvScene] = {}
         self._option, self._camera = mujoco.MjvOption(), mujoco.MjvCamera()
         self._pixels = np.empty((height, width, 3), np.uint8)
         try:
@@ -49,10 +51,19 @@ class OffscreenRenderer:
         """Return an (H, W, 3) image of a fixed camera; fresh memory."""
         self._gl.make_current()
         self._camera.type, self._camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, camera
-        mujoco.mjv_updateScene(model, data, self._option, None, self._camera, int(mujoco.mjtCatBit.mjCAT_ALL), self._scene)
-        mujoco.mjr_render(self._rect, self._scene, self._context)
+        scene = self._scene_for(model)
+        mujoco.mjv_updateScene(model, data, self._option, None, self._camera, int(mujoco.mjtCatBit.mjCAT_ALL), scene)
+        mujoco.mjr_render(self._rect, scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
         return np.ascontiguousarray(self._pixels[::-1])
+
+    def _scene_for(self, model: mujoco.MjModel) -> mujoco.MjvScene:
+        """Return the list for the soft bodies of this model; models with equal ones share it."""
+        shape = (model.flex_dim, model.flex_vertnum, model.flex_edge, model.flex_elem, model.flex_shell, model.flex_texcoord)
+        key = hashlib.sha256(b"|".join(array.tobytes() for array in shape)).digest()
+        if key not in self._scenes:
+            self._scenes[key] = mujoco.MjvScene(model, maxgeom=2000)
+        return self._scenes[key]
 
 
 def renderer_for(model: mujoco.MjModel, height: int, width: int, key: str = "") -> OffscreenRenderer:
