@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cube, hardware_hand, images, learning, live, serving, speed, throughput
+from benchmarks import cube, hardware_hand, images, learning, live, loading, serving, speed, throughput
 from benchmarks.result import Result
 from dexhil_env.store.files import write_json
 
@@ -20,6 +20,7 @@ PARTS = {
     "speed": speed,
     "learning": learning,
     "images": images,
+    "loading": loading,
     "throughput": throughput,
     "hand": hardware_hand,
     "cube": cube,
