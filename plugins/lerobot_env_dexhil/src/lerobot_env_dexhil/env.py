@@ -39,9 +39,8 @@ class LeRobotObservation(gym.Wrapper[Any, Any, Any, Any]):
         return str(self.get_wrapper_attr("instruction"))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start an episode; options of LeRobot's own are not for the environment."""
-        ours = {key: value for key, value in (options or {}).items() if not key.startswith("lerobot_")}
-        observation, info = self.env.reset(seed=seed, options=ours or None)
+        """Start an episode."""
+        observation, info = self.env.reset(seed=seed, options=options)
         return renamed(observation), _kept(info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
