@@ -78,7 +78,7 @@ def report(source: Folder, docs: Path | None = None, out: Path | None = None) ->
 
     Args:
         source: study folder, or a folder (or file) with a stored study.json.
-        docs: also refresh study.md and media/study-*.svg in this documentation folder.
+        docs: also refresh the tables in this document (or in study.md of this folder) and its figures in media/ beside it.
         out: also copy study.json there, to keep it in a repository.
     """
     from agents.study.report import write_study_report

@@ -44,11 +44,11 @@ def write_study_report(source: Path, docs: Path | None = None) -> Path:
 
     Args:
         source: ``study.json`` or the folder that holds it; the study may be unfinished.
-        docs: documentation folder: the blocks ``<!-- study:NAME --> ... <!-- /study:NAME -->`` of its ``study.md`` are replaced, the text
-            around them stays, and figures go to ``media/study-*.svg``.
+        docs: document, or a documentation folder with ``study.md``: the blocks ``<!-- study:NAME --> ... <!-- /study:NAME -->`` are replaced,
+            the text around them stays, and figures go to ``media/<name of the document>-*.svg``.
 
     Raises:
-        DatasetError: no study, or blocks in ``study.md`` that are unknown or not closed.
+        DatasetError: no study, or blocks in the document that are unknown or not closed.
     """
     study = load_study(source)
     drawn = {name: draw(study) for name, (draw, _) in FIGURES.items()}
@@ -56,13 +56,13 @@ def write_study_report(source: Path, docs: Path | None = None) -> Path:
     page = find(source).with_name(PAGE)
     _write(page, _page(study, drawn, tables))
     if docs is not None:
-        path = docs / DOC
+        path = docs if docs.suffix == ".md" else docs / DOC
         if not path.exists():
             raise DatasetError(f"{path} is missing; it holds the hand-written text around the tables")
-        _write(path, fill(path.read_text(encoding="utf-8"), lambda name: _block(drawn, tables, name)))
+        _write(path, fill(path.read_text(encoding="utf-8"), lambda name: _block(drawn, tables, name, path.stem)))
         for name, svg in drawn.items():
             if svg is not None:
-                _write(docs / "media" / f"study-{name}.svg", svg + "\n")
+                _write(path.parent / "media" / f"{path.stem}-{name}.svg", svg + "\n")
     return page
 
 
@@ -85,10 +85,10 @@ def fill(text: str, block: Callable[[str], str]) -> str:
     return _BLOCK.sub(lambda m: f"<!-- study:{m['name']} -->\n{block(m['name'])}\n<!-- /study:{m['name']} -->", text)
 
 
-def _block(drawn: dict[str, str | None], tables: dict[str, Table], name: str) -> str:
+def _block(drawn: dict[str, str | None], tables: dict[str, Table], name: str, document: str) -> str:
     if name in tables:
         return tables[name].markdown()
-    return f"![{FIGURES[name][1]}](media/study-{name}.svg)\n\n*{FIGURES[name][1]}*" if drawn[name] else f"*{NOTHING}*"
+    return f"![{FIGURES[name][1]}](media/{document}-{name}.svg)\n\n*{FIGURES[name][1]}*" if drawn[name] else f"*{NOTHING}*"
 
 
 def _write(path: Path, text: str) -> None:

@@ -49,6 +49,16 @@ def test_report_fills_the_document_and_is_the_same_twice(tmp_path):
     assert "DAgger*" in html
 
 
+def test_another_document_has_figures_of_its_own(tmp_path):
+    path = tmp_path / "docs" / "study_moved.md"
+    path.parent.mkdir()
+    path.write_text("<!-- study:curves -->\n<!-- /study:curves -->\n")
+    write_study_report(write_study(tmp_path), path)
+    assert "](media/study_moved-curves.svg)" in path.read_text()
+    assert (path.parent / "media" / "study_moved-curves.svg").exists()
+    assert not (path.parent / "study.md").exists()
+
+
 def test_every_table_and_figure_has_a_place():
     assert sorted(name for _, names in SECTIONS for name in names) == sorted([*TABLES, *FIGURES])
     assert set(re.findall(r"<!-- study:([\w-]+) -->", DOC.read_text())) == {*TABLES, *FIGURES}
