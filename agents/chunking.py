@@ -1,12 +1,38 @@
-"""Action chunks: labels relative to the measured joints, and the queue that a rollout executes from."""
+"""Action chunks: labels relative to the measured joints, who makes them, and the queue that a rollout executes from."""
 
 from collections import deque
-from typing import Any
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 
 from dexhil_env.robot import ARM
-from dexhil_env.types import F32
+from dexhil_env.types import F32, Observation
+
+PREFIX_KEY: Final = "dexhil/prefix"
+"""Key of an observation for the targets (D, 19) [rad] that will be executed from now on while the policy thinks."""
+
+
+@runtime_checkable
+class ChunkPolicy(Protocol):
+    """A policy that plans ahead."""
+
+    @property
+    def n_exec(self) -> int:
+        """Actions of each chunk that are executed."""
+        ...
+
+    @property
+    def longest_prefix(self) -> int:
+        """How many first actions of a chunk it can be given; 0 for a policy that plans afresh every time."""
+        ...
+
+    def reset(self, seed: int | None = None) -> None:
+        """Forget the past; a seed starts an episode."""
+        ...
+
+    def plan(self, observation: Observation, instruction: str, prefix: F32 | None = None) -> F32:
+        """Return a chunk (T, 19) of joint targets [rad] from now on, which begins with ``prefix`` (D, 19)."""
+        ...
 
 
 def to_relative(chunk: Any, arm: Any) -> Any:

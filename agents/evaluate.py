@@ -118,7 +118,8 @@ def evaluate(job: Job, seeds: Sequence[int], workers: Workers = 1, progress: boo
             alarms += [episode.extra["first_alarm"]] if "first_alarm" in episode.extra else []
             bar.update()
             bar.set_postfix_str(f"{sum(success)}/{len(success)} succeeded")
-    settings = {"env_kwargs": dict(job.env_kwargs), "operator": None if job.operator is None else asdict(job.operator)}
+    settings: dict[str, Any] = {"env_kwargs": dict(job.env_kwargs), "operator": None if job.operator is None else asdict(job.operator)}
+    settings |= {} if job.delay is None else {"delay": job.delay}
     wall_s = time.monotonic() - started
     return EvalResult(
         env_id=job.env_id, policy=job.policy, seeds=tuple(seeds), success=tuple(success), steps=tuple(steps), failures=tuple(failures),

@@ -1,6 +1,8 @@
 """Flow matching between noise and action chunks (DexHiL paper, eq. 11).
 
 Time runs from noise to data: ``x_t = (1 - t) x_0 + t a`` with ``x_0 ~ N(0, I)``, so the velocity to learn is ``a - x_0``.
+A chunk has one time (B,), or each of its actions has its own (B, T): actions that are known already stand at time 1, free of noise, while
+the others are still on their way (training-time real-time chunking: Black et al., 2025, arXiv 2512.05964).
 """
 
 from collections.abc import Callable
@@ -13,6 +15,8 @@ TIME_MAX: Final = 0.999
 """Largest flow time that training draws."""
 BETA_SHAPE: Final = 1.5
 """Shape of the Beta(1.5, 1) distribution of 1 - t: small t, near noise, is drawn more often."""
+CLEAN: Final = 1.0
+"""Flow time of an action that is known."""
 DATA_STD: Final = 0.5
 """Assumed standard deviation of a normalised action."""
 
@@ -24,9 +28,19 @@ def sample_time(shape: tuple[int, ...], generator: torch.Generator | None = None
 
 
 def interpolate(noise: Tensor, action: Tensor, time: Tensor) -> Tensor:
-    """Return ``x_t`` for noise and action (..., T, A) at time (...)."""
-    t = time[..., None, None]
+    """Return ``x_t`` for noise and action (..., T, A) at time (...) or, one per action, (..., T)."""
+    t = per_action(time, action)
     return (1.0 - t) * noise + t * action
+
+
+def per_action(time: Tensor, chunk: Tensor) -> Tensor:
+    """Shape time (...) or (..., T) so that it multiplies a chunk (..., T, A)."""
+    return time[..., None] if time.ndim == chunk.ndim - 1 else time[..., None, None]
+
+
+def known_mask(lengths: Tensor, horizon: int) -> Tensor:
+    """Return (B, T) bool, True for the first ``lengths`` (B,) actions of each chunk."""
+    return torch.arange(horizon, device=lengths.device) < lengths[:, None]
 
 
 def target_velocity(noise: Tensor, action: Tensor) -> Tensor:
@@ -53,17 +67,36 @@ def masked_error(velocity: Tensor, target: Tensor, mask: Tensor, weight: Tensor 
     return (error * mask).sum((-2, -1)) / mask.sum((-2, -1)).clamp(min=1.0)
 
 
-def euler(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
+def euler(
+    velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int, prefix: Tensor | None = None, lengths: Tensor | None = None
+) -> Tensor:
     """Integrate the flow from noise (t = 0) to an action chunk (t = 1).
 
     Args:
-        velocity: maps x (B, T, A) and time (B,) to a velocity (B, T, A).
+        velocity: maps x (B, T, A) and time (B,), with ``prefix`` (B, T), to a velocity (B, T, A).
         noise: (B, T, A) standard normal.
         steps: number of equal Euler steps.
+        prefix: (B, D, A) first actions that are known; they stand free of noise at every step and come back as they are.
+        lengths: (B,) how many of them count for each chunk; by default all.
     """
+    if prefix is not None and prefix.shape[1] > 0:
+        return _euler_after(velocity, noise, steps, prefix, lengths)
     x, width = noise, 1.0 / steps
     for step in range(steps):
         x = x + width * velocity(x, torch.full((len(x),), step * width, device=x.device))
+    return x
+
+
+def _euler_after(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int, prefix: Tensor, lengths: Tensor | None) -> Tensor:
+    """Integrate the rest of the chunks behind their prefixes."""
+    batch, horizon = noise.shape[:2]
+    lengths = torch.full((batch,), prefix.shape[1], device=noise.device) if lengths is None else lengths
+    known = known_mask(lengths, horizon)
+    given = torch.cat([prefix, noise[:, prefix.shape[1] :]], 1)  # behind the prefix nothing of it is used
+    x, width = torch.where(known[..., None], given, noise), 1.0 / steps
+    for step in range(steps):
+        moved = x + width * velocity(x, torch.where(known, CLEAN, step * width))
+        x = torch.where(known[..., None], given, moved)
     return x
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from agents import flow
-from agents.chunking import ChunkQueue, to_absolute, to_relative
+from agents.chunking import PREFIX_KEY, ChunkQueue, to_absolute, to_relative
 from agents.frames import STATE_DIMS, resize, state_vector
 from agents.normalize import Normalizer
 from agents.vla.config import VLAConfig
@@ -90,14 +90,41 @@ class VLAPolicy(nn.Module):
             self._queue.refill(self.infer({**observation, "prompt": instruction})["actions"])
         return self._queue.pop()
 
+    @property
+    def n_exec(self) -> int:
+        """Actions of each chunk that are executed."""
+        return self._queue.n_exec
+
+    @property
+    def longest_prefix(self) -> int:
+        """How many first actions of a chunk may be given."""
+        return self.config.rtc_max_delay
+
+    def plan(self, observation: Observation, instruction: str, prefix: F32 | None = None) -> F32:
+        """Return a chunk (T, 19) [rad] that begins with ``prefix`` (D, 19), the actions that are executed while it is computed."""
+        given = {} if prefix is None or not len(prefix) else {PREFIX_KEY: prefix}
+        return self.infer({**observation, "prompt": instruction, **given})["actions"]
+
     def infer(self, obs: dict[str, Any]) -> dict[str, F32]:
-        """Return ``{"actions": (T, 19)}`` for one observation with the instruction under ``prompt``."""
+        """Return ``{"actions": (T, 19)}`` for one observation with the instruction under ``prompt``; ``PREFIX_KEY`` may be there."""
         return {"actions": self.infer_many([obs], [self._generator])[0]}
 
     def infer_many(self, observations: list[dict[str, Any]], generators: list[torch.Generator]) -> list[F32]:
         """Return a chunk (T, 19) [rad] for each observation (instruction under ``prompt``), each with the noise of its own generator."""
         noise = [torch.randn((self.config.chunk, self.config.action_dim), generator=generator) for generator in generators]
-        return list(self.predict_action_chunk(self._batch_of(observations), torch.stack(noise)).cpu().numpy())
+        prefix = self._prefixes([obs.get(PREFIX_KEY) for obs in observations])
+        return list(self.predict_action_chunk(self._batch_of(observations), torch.stack(noise), *prefix).cpu().numpy())
+
+    def _prefixes(self, given: list[F32 | None]) -> tuple[Tensor, Tensor] | tuple[()]:
+        """Lay prefixes of different lengths out as (B, D, 19) and lengths (B,); nothing where nobody gives one."""
+        lengths = [0 if prefix is None else len(prefix) for prefix in given]
+        if not any(lengths):
+            return ()
+        rows = np.zeros((len(given), max(lengths), self.config.action_dim), np.float32)
+        for row, prefix in zip(rows, given, strict=True):
+            if prefix is not None:
+                row[: len(prefix)] = prefix
+        return torch.from_numpy(rows), torch.tensor(lengths)
 
     def _batch_of(self, observations: list[dict[str, Any]]) -> Batch:
         """Lay observations out as a batch."""
@@ -112,15 +139,32 @@ class VLAPolicy(nn.Module):
         return batch
 
     @torch.inference_mode()
-    def predict_action_chunk(self, batch: Batch, noise: Tensor | None = None) -> Tensor:
-        """Return (B, T, 19) absolute joint targets [rad], inside the joint ranges; ``noise`` (B, T, 19) is drawn where none is given."""
+    def predict_action_chunk(
+        self, batch: Batch, noise: Tensor | None = None, prefix: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Return (B, T, 19) absolute joint targets [rad], inside the joint ranges.
+
+        Args:
+            batch: see ``Batch``.
+            noise: (B, T, 19); drawn where none is given.
+            prefix: (B, D, 19) absolute first targets [rad] that are decided already.
+            lengths: (B,) how many of them count; by default all.
+
+        Raises:
+            ConfigError: the prefix is longer than what the policy has met in training.
+        """
+        if prefix is not None and prefix.shape[1] > self.config.rtc_max_delay:
+            raise ConfigError(f"this policy takes at most {self.config.rtc_max_delay} given actions (rtc_max_delay); got {prefix.shape[1]}")
         training = self.training
         self.eval()
         try:
             state, images = self._inputs(batch)
             if noise is None:
                 noise = torch.randn((len(state), self.config.chunk, self.config.action_dim), generator=self._generator)
-            chunk = self.model.sample(images, batch["task"], (state - self.state_centre) / self.state_scale, noise.to(state.device))
+            normal = (state - self.state_centre) / self.state_scale
+            given = None if prefix is None else self._normalised(prefix.to(state.device), state)
+            lengths = None if lengths is None else lengths.to(state.device)
+            chunk = self.model.sample(images, batch["task"], normal, noise.to(state.device), prefix=given, lengths=lengths)
         finally:
             self.train(training)
         chunk = chunk * self.action_scale + self.action_centre
@@ -128,6 +172,12 @@ class VLAPolicy(nn.Module):
             chunk = to_absolute(chunk, state[:, self._arm])
         low, high = (torch.tensor(bound, dtype=torch.float32, device=chunk.device) for bound in (LOW, HIGH))
         return chunk.clamp(low, high)
+
+    def _normalised(self, actions: Tensor, state: Tensor) -> Tensor:
+        """Return absolute targets (B, T, 19) [rad] as the network sees them; the arm relative to the joints of state (B, S)."""
+        if self.config.relative_arm:
+            actions = to_relative(actions, state[:, self._arm])
+        return (actions - self.action_centre) / self.action_scale
 
     def select_action(self, batch: Batch) -> Tensor:
         """Return (1, 19), the next action of the chunk for a batch of one observation."""
@@ -161,14 +211,21 @@ class VLAPolicy(nn.Module):
         """Return the masked flow-matching error (B,), averaged over the K noise samples of each observation."""
         config, repeat = self.config, self.config.noise_samples
         token = self.model.embed_state((state - self.state_centre) / self.state_scale, generator)
-        chunk = to_relative(batch["action"], state[:, self._arm]) if config.relative_arm else batch["action"]
-        chunk = ((chunk - self.action_centre) / self.action_scale).repeat_interleave(repeat, 0)
+        chunk = self._normalised(batch["action"], state).repeat_interleave(repeat, 0)
         noise = torch.randn(chunk.shape, generator=generator).to(chunk.device)
         time = flow.sample_time((len(chunk),), generator).to(chunk.device)
-        velocity = self.model(prefix, valid, token, flow.interpolate(noise, chunk, time), time)
         mask = (~batch["action_is_pad"]).repeat_interleave(repeat, 0)[..., None]
+        if config.rtc_max_delay:
+            known = self._known(len(chunk), generator).to(chunk.device)
+            time, mask = torch.where(known, flow.CLEAN, time[:, None]), mask & ~known[..., None]
+        velocity = self.model(prefix, valid, token, flow.interpolate(noise, chunk, time), time)
         error = flow.masked_error(velocity, flow.target_velocity(noise, chunk), mask, self.action_weight)
         return error.unflatten(0, (-1, repeat)).mean(1)
+
+    def _known(self, samples: int, generator: torch.Generator | None) -> Tensor:
+        """Draw how many actions each training sample is given, 0 to ``rtc_max_delay``; return (N, T), True for those."""
+        delays = torch.randint(0, self.config.rtc_max_delay + 1, (samples,), generator=generator)
+        return flow.known_mask(delays, self.config.chunk)
 
     def _closing_loss(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Return the squared error (B,) of the arm joints at the closing moment, 0 where there is none ahead."""

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 
+from agents.async_chunks import AsyncChunks
 from agents.checkpoint import is_actor
+from agents.chunking import ChunkPolicy
 from agents.failure_modes import watch_failures
 from agents.recovery import GoOn, ask_to_recover
 from agents.simple import HoldPolicy, RandomPolicy
@@ -24,6 +26,7 @@ from dexhil_env.hil.live.answers import ThreadedPolicy
 from dexhil_env.hil.live.operator import HumanOperator
 from dexhil_env.hil.live.registry import OperatorSpec, make_operator
 from dexhil_env.hil.live.replay import ReplayOperator
+from dexhil_env.hil.live.waiting import judge_again
 from dexhil_env.hil.operator import Operator
 from dexhil_env.hil.scripted import ScriptedConfig, ScriptedOperator
 from dexhil_env.hil.sim_experts import ExpertPolicy
@@ -32,6 +35,8 @@ from dexhil_env.recorder import EpisodeRecorder
 from dexhil_env.registration import REAL_IDS, make_env
 from dexhil_env.rollout import Actor, run_episode
 
+Delay = int | Literal["measured"]
+"""Control periods that a policy's answers take in simulated time; or as long as they really take, which is in real time."""
 BUILTIN_POLICIES = ("expert", "zero", "random")
 SWITCH_S = 5e-4
 """How long Python lets one thread run while others wait, with a person at the devices [s]; the default of 5 ms is a whole servo tick."""
@@ -50,6 +55,7 @@ class Job:
         round_index: DAgger round for the record.
         keep_images: return the images with the episodes.
         max_episode_steps: overrides the registered time limit.
+        delay: the policy plans on while its last chunk is executed (:class:`agents.async_chunks.AsyncChunks`); None: the robot waits.
     """
 
     env_id: str
@@ -60,6 +66,7 @@ class Job:
     round_index: int = 0
     keep_images: bool = True
     max_episode_steps: int | None = None
+    delay: Delay | None = None
 
     @property
     def live(self) -> bool:
@@ -69,10 +76,11 @@ class Job:
     @property
     def header(self) -> dict[str, Any]:
         """What must be equal for a repetition of a device stream, JSON-serialisable."""
-        words = {name: value for name, value in self.env_kwargs.items() if name != "realtime" and not callable(value)}
+        words = {name: value for name, value in self.env_kwargs.items() if name not in ("realtime", "keys") and not callable(value)}
         return {
             "env_id": self.env_id, "policy": self.policy, "env_kwargs": json.loads(json.dumps(words, default=str)),
             "max_episode_steps": self.max_episode_steps, "keep_images": self.keep_images,
+            **({} if self.delay is None else {"delay": self.delay}),
         }  # fmt: skip
 
 
@@ -118,10 +126,12 @@ class Runner:
 
     def __init__(self, job: Job, operator: Operator | None = None) -> None:
         limit = {"max_episode_steps": job.max_episode_steps} if job.max_episode_steps else {}
-        env = make_env(job.env_id, **{**job.env_kwargs, **({"realtime": True} if job.live else {})}, **limit)
+        env = make_env(job.env_id, **{**job.env_kwargs, **({"realtime": True} if job.live or job.delay == "measured" else {})}, **limit)
         self.policy = make_policy(job.policy, env, **job.policy_kwargs)
         self.operator = operator or _make_human(job)
-        if isinstance(self.operator, HumanOperator):
+        if job.delay is not None:
+            self.policy = _planning_ahead(self.policy, job.delay, self.operator)
+        elif isinstance(self.operator, HumanOperator):
             self.policy = _threaded(self.policy, self.operator)
         self.env = HiLWrapper(env, self.operator) if self.operator is not None else env
         assert isinstance(env.unwrapped, DexHiLEnv)
@@ -153,7 +163,11 @@ class Runner:
             if interrupted is not None:
                 self._tell(interrupted)
             raise
-        self._tell(episode)
+        try:
+            self._tell(episode)
+        except BaseException as error:  # the person thinks it over, and may end the program then
+            error.episode = episode  # type: ignore[attr-defined]
+            raise
         return episode
 
     def _tell(self, episode: Episode) -> None:
@@ -164,14 +178,18 @@ class Runner:
             episode.extra["mode"] = watcher.mode()
         if self.operator is not None:
             episode.extra |= self.operator.facts()
+        if isinstance(self.operator, HumanOperator) and self.operator.second_verdict is not None:
+            judge_again(episode, self.operator.second_verdict)
         if isinstance(self.policy, ThreadedPolicy):
             episode.extra["policy_late"] = self.policy.late
+        if isinstance(self.policy, AsyncChunks):
+            episode.extra["chunks"] = self.policy.facts()
 
     def close(self) -> None:
         """Let a live operator and the policy's thread go; the environment stays."""
         if isinstance(self.operator, HumanOperator):
             self.operator.close()
-        if isinstance(self.policy, ThreadedPolicy):
+        if isinstance(self.policy, ThreadedPolicy | AsyncChunks):
             self.policy.close()
 
 
@@ -189,6 +207,17 @@ def _threaded(policy: Actor, operator: HumanOperator) -> Actor:
         return policy
     answers = operator.recording.answers if isinstance(operator, ReplayOperator) else None
     return ThreadedPolicy(policy, operator.stream.answer, answers)
+
+
+def _planning_ahead(policy: Actor, delay: Delay, operator: Operator | None) -> AsyncChunks:
+    """Let a policy with chunks plan on while it executes; a person's recording notes when the answers came."""
+    if not isinstance(policy, ChunkPolicy):
+        raise ConfigError(f"{type(policy).__name__} decides period by period; --delay is for policies that plan chunks of actions")
+    if delay != "measured":
+        return AsyncChunks(policy, delay)
+    sys.setswitchinterval(SWITCH_S)
+    answers = operator.recording.answers if isinstance(operator, ReplayOperator) else None
+    return AsyncChunks(policy, None, operator.stream.answer if isinstance(operator, HumanOperator) else None, answers)
 
 
 _runner: Runner | None = None

@@ -261,7 +261,7 @@ class Learner:
         """Return what must be equal for a run to be the same run."""
         fixed = replace(self.config, save_every=1, log_every=1, tensorboard=False, progress=False, threads=1, device="cpu")
         own: dict[str, Any] = {
-            "train": asdict(fixed), "policy": asdict(self.policy.config), "statistics": self.policy.normalizer.digest(),
+            "train": asdict(fixed), "policy": self.policy.config.to_dict(), "statistics": self.policy.normalizer.digest(),
             "anchors": self.sampler.shares.counts.tolist(),
         }  # fmt: skip
         if self.scale != ScaleConfig():
@@ -275,7 +275,7 @@ def describe_run(policy: VLAPolicy, dataset: ChunkDataset, config: TrainConfig, 
         "seed": config.seed,
         "train": asdict(config),
         "scale": asdict(scale) | {"processes": spread.size()},
-        "policy": asdict(policy.config),
+        "policy": policy.config.to_dict(),
         "filters": asdict(dataset.filters),
         "anchors": len(dataset),
         "episodes": len(dataset.tasks),

@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cube, hardware_hand, images, learning, live, loading, serving, speed, throughput
+from benchmarks import cube, hardware_hand, images, learning, live, loading, rtc, serving, speed, throughput
 from benchmarks.result import Result
 from dexhil_env.store.files import write_json
 
@@ -26,6 +26,7 @@ PARTS = {
     "cube": cube,
     "serving": serving,
     "live": live,
+    "rtc": rtc,
 }
 TARGET = Path(__file__).parent / "results.json"
 

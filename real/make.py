@@ -53,7 +53,7 @@ def make_real_env(
         reality: how an emulated robot started here differs from the twin: fields of ``RealityConfig`` (docs/sim_to_real.md).
         pace: of an emulated robot started here, robot seconds per second of wall time, at most 1.
         ask: shows a prompt and waits until a person has laid the scene; by default on the terminal.
-        keys: where a person's verdict comes from; by default the terminal.
+        keys: where a person's verdict comes from; by default the terminal, whose space bar stops the robot then.
         **task_options: fields of the task's config, of an emulated robot started here.
 
     Raises:
@@ -176,7 +176,8 @@ def _make_lab(
     env = _assemble(settings, cameras, image_size, person, reward_type, render_mode, None, [board.close])
     assert isinstance(env.backend, RealBackend)
     board.on_stop = partial(env.backend.estop, "space bar pressed")
-    board.start()
+    if keys is None:  # else somebody else reads the terminal, and the space bar means something else there
+        board.start()
     return env
 
 

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import tyro
 
-from agents.cli.operators import LIVE_EPISODE_S, human
+from agents.cli.operators import LIVE_EPISODE_S, DeviceOptions, human, wait_for_operator
 from agents.cli.robot import robot_options
 from agents.cli.rollout import line
 from agents.rollouts import Job, run_many
 from dexhil_env import robot
-from dexhil_env.hil.live.operator import PersonLeft
+from dexhil_env.hil.live.waiting import PersonLeft
 from dexhil_env.registration import ENV_IDS
 from dexhil_env.store import EpisodeStore
 
@@ -33,6 +33,7 @@ def console(
     image_size: int = 128,
     host: str = "127.0.0.1",
     port: int = 8765,
+    profile: Path | None = None,
 ) -> None:
     """Watch a policy in the browser, take arm and hand over with one key, and record what happens.
 
@@ -52,11 +53,12 @@ def console(
         image_size: camera image size [px] that the policy sees and the dataset keeps.
         host: address to listen on; anything but loopback lets others in who know the token.
         port: port to listen on; 0 takes a free one.
+        profile: your calibrated hand for a headset's fingers, file of dexhil retarget calibrate.
     """
-    person = human("console", out, demonstrate=demonstrate, episodes=episodes, host=host, port=port)
+    person = human("console", out, demonstrate=demonstrate, devices=DeviceOptions(profile), episodes=episodes, host=host, port=port)
     options = {"image_size": image_size, **robot_options(env, config, emulate)}
     if config is not None:
-        options["ask"] = _on_the_page
+        options["ask"] = wait_for_operator
     steps = round_up(seconds)
     number = (0 if demonstrate else 1) if round is None else round
     job = Job(env, "zero" if demonstrate else policy, person, options, {}, number, out is not None, steps)
@@ -78,12 +80,6 @@ def console(
 def round_up(seconds: float) -> int:
     """Return control periods [20 Hz] of a time [s], at least one."""
     return max(1, int(-(-seconds // robot.CONTROL_PERIOD_S)))
-
-
-def _on_the_page(prompt: str) -> str:
-    """Ask nothing: the page waits for its start button when the robot is at home, and nothing moves before that."""
-    del prompt
-    return ""
 
 
 class Scenes:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from agents.cli.operators import human, time_limit
+from agents.cli.operators import DeviceOptions, Devices, human, leave_terminal, time_limit
 from agents.cli.robot import robot_options
 from agents.collect import Quota, up_to_round
 from agents.collect import collect as run_collection
@@ -40,18 +40,19 @@ def collect(
     round: int | None = None,
     image_size: int = 128,
     workers: str | None = None,
+    devices: Devices = DeviceOptions(),
 ) -> None:
     """Record episodes as a LeRobot v3.0 dataset; an interrupted recording goes on where it stopped.
 
     With --operator none, successful episodes of the policy are recorded (with --policy expert: demonstrations). With --operator
     scripted, the simulated human watches the policy and corrects it; --episodes then counts successful corrections, and every attempt
-    is kept. With --operator console or keyboard you do that; with --policy none you demonstrate: you drive from the start.
+    is kept. With --operator console, keyboard or aruco-glove you do that; with --policy none you demonstrate: you drive from the start.
 
     Args:
         out: dataset folder; made if needed.
         env: environment id.
         policy: expert, zero, random, or a policy folder; none with a person who demonstrates.
-        operator: who watches: none, scripted, console or keyboard.
+        operator: who watches: none, scripted, console, keyboard or aruco-glove.
         config: settings of the robot, for a real id.
         emulate: an emulated robot, for a real id.
         episodes: how many episodes are wanted.
@@ -59,15 +60,16 @@ def collect(
         round: DAgger round for the record; by default 0 for demonstrations and 1 for corrections.
         image_size: camera image size [px].
         workers: processes, by default one per processor; or ray:N, ray:N@ADDRESS (docs/scale.md).
+        devices: what you have in the hands.
     """
     demonstrate = policy == "none"
     if demonstrate and operator in ("none", "scripted"):
         raise ConfigError("--policy none is for a person who demonstrates: add --operator console")
     watched = operator != "none" and not demonstrate
-    person = human(operator, out, demonstrate=demonstrate, episodes=episodes)
+    person = human(operator, out, demonstrate=demonstrate, devices=devices, episodes=episodes)
     if round is None:
         round = int(watched)
-    options = {"image_size": image_size, **robot_options(env, config, emulate)}
+    options = {"image_size": image_size, **robot_options(env, config, emulate), **leave_terminal(operator, config)}
     job = Job(env, "zero" if demonstrate else policy, person, options, round_index=round, max_episode_steps=time_limit(person))
     store = EpisodeStore(out)
     if watched and seed == DEMO_SEED:
@@ -84,6 +86,7 @@ def train(
     preset: str = "tiny",
     backbone: str | None = None,
     last_round: int = 1_000_000,
+    rtc_max_delay: int | None = None,
     config: TrainConfig = TrainConfig(),
     scale: Annotated[ScaleConfig, tyro.conf.arg(name="")] = ScaleConfig(),
     filters: FilterConfig = FilterConfig(),
@@ -100,6 +103,8 @@ def train(
         preset: network to train when there is no --start.
         backbone: folder or hub id of a pretrained vision-language model or Being-H0.5 checkpoint, for a large preset.
         last_round: newest round of the dataset to use.
+        rtc_max_delay: learn to continue 0 to this many given actions, for --delay of eval and rollout (docs/learning.md); by default as
+            --start did, or not at all.
         config: steps, learning rate, batch, seed, ...
         scale: what learns, in which precision, on how many processes.
         filters: which frames are trained on.
@@ -107,6 +112,8 @@ def train(
     """
     spread.join(scale, config.device)
     beginning: VLAPolicy | VLAConfig = load_policy(start) if start is not None else beginning_of(preset, backbone)
+    if rtc_max_delay is not None:
+        beginning = _given_actions(beginning, rtc_max_delay)
     vla = beginning if isinstance(beginning, VLAConfig) else beginning.config
     with spread.first_rank_first():  # frames are decoded once
         dataset = ChunkDataset(up_to_round(EpisodeStore.open(data), last_round), vla, filters)
@@ -114,6 +121,14 @@ def train(
     if spread.rank() == 0:
         print(f"policy: {out / POLICY_FOLDER}\nevaluate it: dexhil eval --policy {out / POLICY_FOLDER} --env ...")
     spread.leave()
+
+
+def _given_actions(beginning: VLAPolicy | VLAConfig, most: int) -> VLAPolicy | VLAConfig:
+    """Return what training starts from, to be given up to ``most`` actions; the network is the same."""
+    if isinstance(beginning, VLAConfig):
+        return replace(beginning, rtc_max_delay=most)
+    beginning.config = replace(beginning.config, rtc_max_delay=most)
+    return beginning
 
 
 def beginning_of(preset: str, backbone: str | None) -> VLAConfig:
@@ -132,20 +147,22 @@ def dagger(
     config: RunConfig = RunConfig(),
     operator: str = "scripted",
     workers: str | None = None,
+    devices: Devices = DeviceOptions(),
 ) -> None:
     """Warm-up, then rounds of correction, weighted retraining and evaluation; the same command continues an interrupted run.
 
     Args:
         out: run folder.
         config: the whole run.
-        operator: who corrects: scripted, console or keyboard. A run may change it; every episode says who it was.
+        operator: who corrects: scripted, console, keyboard or aruco-glove. A run may change it; every episode says who it was.
         workers: processes for rollouts, by default one per processor; or ray:N, ray:N@ADDRESS (docs/scale.md).
+        devices: what you have in the hands.
     """
     from agents.report import write_report
 
-    person = human(operator, out / "data", episodes=config.corrections)
+    person = human(operator, out / "data", devices=devices, episodes=config.corrections)
     if person is None:
-        raise ConfigError("somebody must correct: --operator scripted, console or keyboard")
+        raise ConfigError("somebody must correct: --operator scripted, console, keyboard or aruco-glove")
     run = DaggerRun(config, out, parse_workers(workers), person=person if isinstance(person, OperatorSpec) else None)
     run.run()
     print(f"report: {write_report(out)}")

@@ -13,7 +13,7 @@ from agents.dagger import EVAL_SEED
 from agents.evaluate import EvalResult
 from agents.evaluate import evaluate as run_evaluation
 from agents.film import film
-from agents.rollouts import Job, make_policy
+from agents.rollouts import Delay, Job, make_policy
 from agents.workers import parse_workers
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.errors import ConfigError
@@ -35,6 +35,7 @@ def evaluate(
     never_close: bool = False,
     image_size: int = 128,
     workers: str | None = None,
+    delay: Delay | None = None,
 ) -> None:
     """Run episodes on consecutive seeds and print the success rate with its 95 % interval.
 
@@ -50,10 +51,12 @@ def evaluate(
         never_close: the expert keeps its hand open (a control that must fail).
         image_size: camera image size [px].
         workers: processes, by default one per processor; or ray:N, ray:N@ADDRESS for actors of a Ray cluster (docs/scale.md).
+        delay: the policy plans on while its last chunk is executed, and its answers take this many control periods of 50 ms; measured:
+            as long as they take, in real time. By default the robot waits for every chunk.
     """
     cameras = {"cameras": ()} if policy in _SEES_STATE else {"image_size": image_size}
     extra = {"never_close": True} if never_close else {}
-    job = Job(env, policy, env_kwargs={**cameras, **robot_options(env, config, emulate)}, policy_kwargs=extra)
+    job = Job(env, policy, env_kwargs={**cameras, **robot_options(env, config, emulate)}, policy_kwargs=extra, delay=delay)
     result = run_evaluation(job, range(seed, seed + episodes), parse_workers(workers))
     low, high = result.interval
     print(f"{env} {policy}: {result.n_success}/{episodes} = {result.n_success / max(episodes, 1):.1%}  (95 % [{low:.1%}, {high:.1%}])")

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from agents.cli.operators import human, time_limit
+from agents.cli.operators import DeviceOptions, Devices, human, leave_terminal, time_limit
 from agents.cli.robot import robot_options
-from agents.rollouts import Job, run_many
+from agents.rollouts import Delay, Job, run_many
 from agents.statistics import wilson_interval
 from dexhil_env.episode import Episode
 from dexhil_env.hil.live.registry import REPLAY
@@ -28,28 +28,34 @@ def rollout(
     out: Path | None = None,
     round: int = 1,
     image_size: int = 128,
+    delay: Delay | None = None,
+    devices: Devices = DeviceOptions(),
 ) -> None:
     """Run a policy episode by episode, say how each one ended, and keep them as a dataset.
 
-    On the robot you lay the scene before every episode and give the verdict with s, f or d; the space bar stops. With --emulate an
-    emulated robot is started, whose twin judges. A robot that stops ends the run after asking you; what was recorded is kept.
+    On the robot you lay the scene before every episode and give the verdict with s, f or d; the space bar stops (an operator who reads
+    the terminal has keys of its own). With --emulate an emulated robot is started, whose twin judges. A robot that stops ends the run
+    after asking you; what was recorded is kept.
 
     Args:
         env: environment id; DexHiL-PlushReal-v0 and DexHiL-TissueReal-v0 are robots.
         policy: expert (needs the twin or an emulated robot), zero, random, or a policy folder.
         config: settings of the robot, see assets/real/lab.toml and docs/hardware.md.
         emulate: start an emulated robot instead.
-        operator: scripted lets the simulated human take over when the policy is about to fail (not on a real robot); console or keyboard
-            lets you do it; replay:FILE repeats what a person's devices said, on the recorded scene.
+        operator: scripted lets the simulated human take over when the policy is about to fail (not on a real robot); console,
+            keyboard or aruco-glove lets you do it; replay:FILE repeats what a person's devices said, on the recorded scene.
         episodes: number of episodes.
         seed: first seed.
         out: dataset folder to keep the episodes in; by default they are not kept.
         round: DAgger round for the record.
         image_size: camera image size [px].
+        delay: measured lets a policy plan on while its last chunk is executed, so that the robot never waits for it; a number does so in
+            simulated time (see dexhil eval).
+        devices: what you have in the hands.
     """
-    options = {"image_size": image_size, **robot_options(env, config, emulate)}
-    person = human(operator, out, episodes=episodes)
-    job = Job(env, policy, person, options, {}, round, out is not None, time_limit(person))
+    options = {"image_size": image_size, **robot_options(env, config, emulate), **leave_terminal(operator, config)}
+    person = human(operator, out, devices=devices, episodes=episodes)
+    job = Job(env, policy, person, options, {}, round, out is not None, time_limit(person), delay)
     if operator.startswith(REPLAY):
         job, seed, episodes = recorded_job(operator.removeprefix(REPLAY), job)
     store = EpisodeStore(out) if out is not None else None
@@ -71,7 +77,7 @@ def rollout(
 def recorded_job(path: str, job: Job) -> tuple[Job, int, int]:
     """Return the job, the seed and the number of episodes of a recorded device stream; which robot it is stays as asked."""
     header = read_recording(path).header
-    limits = {"max_episode_steps": header["max_episode_steps"], "keep_images": header["keep_images"]}
+    limits = {"max_episode_steps": header["max_episode_steps"], "keep_images": header["keep_images"], "delay": header.get("delay")}
     words = {**header["env_kwargs"], **{name: job.env_kwargs[name] for name in ("config", "emulate") if name in job.env_kwargs}}
     return replace(job, env_id=header["env_id"], policy=header["policy"], env_kwargs=words, **limits), int(header["seed"]), 1
 

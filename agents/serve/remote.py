@@ -9,7 +9,7 @@ from typing import Any, Final
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
-from agents.chunking import ChunkQueue
+from agents.chunking import PREFIX_KEY, ChunkQueue
 from agents.serve.keymap import KeyMap, read_key_map
 from agents.serve.vla import SEED_KEY
 from agents.serve.wire import MAX_BYTES, pack, unpack
@@ -96,11 +96,27 @@ class RemotePolicy:
         """Whether the next :meth:`act` looks at its observation."""
         return not len(self._queue)
 
-    def infer(self, observation: Observation, instruction: str) -> F32:
+    @property
+    def n_exec(self) -> int:
+        """Actions of each chunk that are executed."""
+        return self._queue.n_exec
+
+    @property
+    def longest_prefix(self) -> int:
+        """How many first actions of a chunk may be given: what a server of ours says, 0 for another."""
+        return int(self.metadata.get("rtc_max_delay", 0)) if "dexhil" in self.metadata else 0
+
+    def plan(self, observation: Observation, instruction: str, prefix: F32 | None = None) -> F32:
+        """Return a chunk (T, 19) [rad] that begins with ``prefix`` (D, 19), the actions that are executed until the answer comes."""
+        return self.infer(observation, instruction, prefix)
+
+    def infer(self, observation: Observation, instruction: str, prefix: F32 | None = None) -> F32:
         """Return a chunk (T, 19) of joint targets [rad]."""
         request = self.key_map.request(observation, instruction)
         if self._seed is not None and "dexhil" in self.metadata:
             request[SEED_KEY] = self._seed
+        if prefix is not None and len(prefix):
+            request[PREFIX_KEY] = prefix
         self._seed = None
         try:
             self._connection.send(pack(request))

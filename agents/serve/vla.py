@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from agents.checkpoint import interface
+from agents.chunking import PREFIX_KEY
 from agents.policy import VLAPolicy
 from dexhil_env.episode import STATE_DIMS
 from dexhil_env.errors import RemoteError
@@ -24,7 +25,8 @@ class ServedVLA:
 
     def __init__(self, policy: VLAPolicy) -> None:
         self.policy = policy.eval()
-        self.metadata: dict[str, Any] = {"dexhil": 1, "chunk": policy.config.chunk, **interface(policy.config)}
+        words = {"dexhil": 1, "chunk": policy.config.chunk, "rtc_max_delay": policy.longest_prefix}
+        self.metadata: dict[str, Any] = {**words, **interface(policy.config)}
 
     def client(self) -> torch.Generator:
         """Return the noise of a new client."""
@@ -45,9 +47,16 @@ class ServedVLA:
                 raise RemoteError(f"'image_{name}' must be (H, W, 3) uint8 of 8 to 2048 px; got {_described(value)}; needed: {self.needs}")
         if not isinstance(observation.get("prompt"), str):
             raise RemoteError("'prompt' must be the instruction as text")
+        self._check_prefix(observation.get(PREFIX_KEY))
         seed = observation.pop(SEED_KEY, None)
         if seed is not None:
             state.manual_seed(int(seed) % 2**63)
+
+    def _check_prefix(self, prefix: Any) -> None:
+        most, width = self.policy.longest_prefix, self.policy.config.action_dim
+        good = isinstance(prefix, np.ndarray) and prefix.ndim == 2 and prefix.shape[1] == width and prefix.dtype.kind == "f"
+        if prefix is not None and not (good and len(prefix) <= most and np.isfinite(prefix).all()):
+            raise RemoteError(f"{PREFIX_KEY!r} must be at most {most} x {width} finite floats; got {_described(prefix)}")
 
     @property
     def needs(self) -> list[str]:

@@ -44,8 +44,8 @@ def write_study_report(source: Path, docs: Path | None = None) -> Path:
 
     Args:
         source: ``study.json`` or the folder that holds it; the study may be unfinished.
-        docs: document, or a documentation folder with ``study.md``: the blocks ``<!-- study:NAME --> ... <!-- /study:NAME -->`` are replaced,
-            the text around them stays, and figures go to ``media/<name of the document>-*.svg``.
+        docs: document, or a documentation folder with ``study.md``: the blocks ``<!-- study:NAME --> ... <!-- /study:NAME -->`` are
+            replaced, the text around them stays, and figures go to ``media/<name of the document>-*.svg``.
 
     Raises:
         DatasetError: no study, or blocks in the document that are unknown or not closed.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from agents.flow import per_action
 from agents.vla.config import VLAConfig
 
 SLOTS: Final = 200
@@ -20,7 +21,7 @@ ARM_SLOTS: Final = slice(50, 57)
 HAND_SLOTS: Final = slice(20, 32)
 """``dexhand`` (20 to 26) and its reserved extension (26 to 32): twelve motors."""
 TIME_BUCKETS: Final = 1000
-"""Flow times become integers below this."""
+"""Flow times become integers below this; a known action's time becomes this."""
 _KEYS: Final = {"arm_joint_pos": ARM_SLOTS, "hand_motor_pos": HAND_SLOTS}
 
 
@@ -67,12 +68,12 @@ class BeingHAction(nn.Module):
         self.register_buffer("slots", torch.tensor(action_slots()), persistent=False)
 
     def forward(self, noisy: Tensor, time: Tensor) -> Tensor:
-        """Map (N, T, 19) at time (N,) to (N, T, act_width)."""
+        """Map (N, T, 19) at time (N,) or (N, T) to (N, T, act_width)."""
         action = self.W1(spread(noisy, self.slots))
         half = self.W1.out_features // 2
         frequency = torch.exp(-math.log(10_000.0) / half * torch.arange(half, device=time.device))
-        angle = (time * TIME_BUCKETS).long()[:, None].float() * frequency
-        moment = torch.cat([angle.sin(), angle.cos()], -1)[:, None].expand(-1, noisy.shape[1], -1)
+        angle = (per_action(time, noisy)[..., 0] * TIME_BUCKETS).long()[..., None].float() * frequency
+        moment = torch.cat([angle.sin(), angle.cos()], -1).expand(-1, noisy.shape[1], -1)
         return self.W3(functional.silu(self.W2(torch.cat([action, moment.to(action.dtype)], -1))))
 
 

@@ -9,6 +9,8 @@ from dexhil_env.episode import STATE_DIMS
 from dexhil_env.errors import ConfigError
 from dexhil_env.robot import ACTION_DIM, ACTION_NAMES
 
+_LATER: Final = {"rtc_max_delay": 0}
+"""Fields that earlier versions did not have, and the value that means as before."""
 STEMS: Final = ("conv", "spatial_softmax", "efficientnet")
 
 
@@ -43,6 +45,8 @@ class VLAConfig:
         precondition: the network learns what the best linear guess of the velocity leaves over, scaled to one size at every flow time.
         flow_steps: Euler steps of one inference.
         noise_samples: flow times and noises drawn per observation and training step; the images are encoded once.
+        rtc_max_delay: training-time real-time chunking: each training sample is given its first 0 to this many actions free of noise and
+            learns the rest, so that a rollout can plan on while it executes; 0 is off.
         relative_arm: arm targets are learnt relative to the measured joints of the anchor frame.
         arm_loss_weight: loss weight of the 7 arm targets (the 12 hand targets have 1).
         state_dropout: probability of hiding the state token in training.
@@ -78,6 +82,7 @@ class VLAConfig:
     precondition: bool = True
     flow_steps: int = 4
     noise_samples: int = 2
+    rtc_max_delay: int = 0
     relative_arm: bool = True
     arm_loss_weight: float = 3.0
     state_dropout: float = 0.2
@@ -99,6 +104,7 @@ class VLAConfig:
             _require(getattr(self, name) >= 1, f"{name} must be at least 1; got {getattr(self, name)}")
         square = round(self.image_tokens**0.5) ** 2 == self.image_tokens
         _require(square or self.stem == "spatial_softmax", f"image_tokens must be a square number; got {self.image_tokens}")
+        _require(0 <= self.rtc_max_delay < self.chunk, f"rtc_max_delay must lie in 0..{self.chunk - 1}; got {self.rtc_max_delay}")
         relative = not self.relative_arm or "arm_joint_pos" in self.state_keys
         _require(relative, "relative_arm needs 'arm_joint_pos' in state_keys; add it or set relative_arm=False")
 
@@ -127,9 +133,13 @@ class VLAConfig:
         """One name per element of an action."""
         return list(ACTION_NAMES)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field; what came later (``_LATER``) only where it is in use, so that older files and versions compare equal."""
+        return {name: value for name, value in asdict(self).items() if name not in _LATER or value != _LATER[name]}
+
     def to_json(self) -> str:
-        """Write every field as JSON text."""
-        return json.dumps(asdict(self), indent=2)
+        """Write the fields as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "VLAConfig":

@@ -6,7 +6,7 @@
 import torch
 from torch import Tensor, nn
 
-from agents.flow import euler, precondition, time_features
+from agents.flow import euler, per_action, precondition, time_features
 from agents.vla import tokens
 from agents.vla.backbone import augment, make_stem, to_pixels
 from agents.vla.config import VLAConfig
@@ -46,8 +46,8 @@ class ActionEmbedding(nn.Module):
         self.width = width
 
     def forward(self, noisy: Tensor, time: Tensor) -> Tensor:
-        """Map (N, T, A) at time (N,) to (N, T, act_width)."""
-        moment = time_features(time, self.width)[:, None].expand(-1, noisy.shape[1], -1)
+        """Map (N, T, A) at time (N,) or (N, T) to (N, T, act_width)."""
+        moment = time_features(per_action(time, noisy)[..., 0], self.width).expand(-1, noisy.shape[1], -1)
         return self.mix(torch.cat([self.action(noisy) + self.step, moment], -1))
 
 
@@ -133,7 +133,7 @@ class VLAModel(nn.Module):
             valid: (B, P).
             state: (B, 1, act_width) state token.
             noisy: (B * K, T, A) normalised noisy chunks, K per observation.
-            time: (B * K,) flow times.
+            time: (B * K,) flow times, or (B * K, T) one per action.
             cache: from ``fill_cache``.
         """
         suffix, early = self.action(noisy, time), self._early(state)
@@ -144,12 +144,25 @@ class VLAModel(nn.Module):
         velocity = self.velocity(features[:, -noisy.shape[1] :])
         if self.config.precondition:
             skip, scale = precondition(time)
-            velocity = skip[:, None, None] * noisy + scale[:, None, None] * velocity
+            velocity = per_action(skip, noisy) * noisy + per_action(scale, noisy) * velocity
         return velocity
 
-    def sample(self, images: list[Tensor], texts: list[str], state: Tensor, noise: Tensor, steps: int | None = None) -> Tensor:
-        """Denoise (B, T, A) noise into normalised action chunks; the prefix is computed once."""
-        prefix, valid, _ = self.embed_prefix(images, texts)
+    def sample(
+        self,
+        images: list[Tensor],
+        texts: list[str],
+        state: Tensor,
+        noise: Tensor,
+        steps: int | None = None,
+        *,
+        prefix: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Denoise (B, T, A) noise into normalised action chunks; what the policy sees and is told is encoded once.
+
+        ``prefix`` (B, D, A) are normalised first actions that are known, ``lengths`` (B,) how many of them count; see ``flow.euler``.
+        """
+        seen, valid, _ = self.embed_prefix(images, texts)
         token = self.embed_state(state)
-        cache = self.fill_cache(prefix, valid, token)
-        return euler(lambda x, t: self(None, valid, token, x, t, cache=cache), noise, steps or self.config.flow_steps)
+        cache = self.fill_cache(seen, valid, token)
+        return euler(lambda x, t: self(None, valid, token, x, t, cache=cache), noise, steps or self.config.flow_steps, prefix, lengths)

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -68,13 +69,14 @@ class CubeDevice:
     Args:
         eye: the camera, connected.
         tracker: follows the cube.
+        tell: called on the device's thread with every sighting and when its picture was taken [ns].
 
     Attributes:
         pictures, found: how many were looked at, and in how many the cube was found.
     """
 
-    def __init__(self, eye: Eye, tracker: CubeTracker) -> None:
-        self._eye, self._tracker = eye, tracker
+    def __init__(self, eye: Eye, tracker: CubeTracker, tell: Callable[[Sighting, int], None] | None = None) -> None:
+        self._eye, self._tracker, self._tell = eye, tracker, tell
         self._newest: Latest[Sighting] = Latest()
         self._recent: deque[Sighting] = deque(maxlen=16)
         self._ending = threading.Event()
@@ -87,6 +89,11 @@ class CubeDevice:
         self._thread = threading.Thread(target=self._loop, name="cube", daemon=True)
         self._thread.start()
         return self
+
+    @property
+    def problem(self) -> Exception | None:
+        """What has ended the thread."""
+        return self._problem
 
     def read(self, now_ns: int) -> CubeReading | None:
         """Return the newest pose and how old it makes it; None before the first.
@@ -122,6 +129,8 @@ class CubeDevice:
             self.found += 1
             self._recent.append(sighting)
             self._newest.put(sighting, frame.t_ns)
+            if self._tell is not None:
+                self._tell(sighting, frame.t_ns)
 
     _newest_ns = -1
 

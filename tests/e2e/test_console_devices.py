@@ -97,6 +97,61 @@ def test_a_headset_moves_arm_and_fingers(console, iwer):
     assert episode.extra["takeovers"][0]["hand_jump_rad"] <= 0.05
 
 
+SPACEMOUSE = """
+const device = new EventTarget();
+Object.assign(device, { opened: false, open: async () => { device.opened = true; }, close: async () => {} });
+const hid = new EventTarget();
+hid.requestDevice = async () => [device];
+Object.defineProperty(navigator, "hid", { value: hid });
+window.report = (id, ...numbers) => {
+  const data = new DataView(new ArrayBuffer(2 * numbers.length));
+  numbers.forEach((number, i) => data.setInt16(2 * i, number, true));
+  device.dispatchEvent(Object.assign(new Event("inputreport"), { reportId: id, data }));
+};
+window.unplug = () => hid.dispatchEvent(Object.assign(new Event("disconnect"), { device }));
+window.push = setInterval(() => { if (window.pushed) report(1, ...window.pushed); }, 20);
+"""
+
+
+def test_a_spacemouse_moves_and_turns_the_palm_and_holds_when_it_is_silent_or_gone(console):
+    with browser() as page:
+        page.add_init_script(SPACEMOUSE)
+        page.goto(console.url)
+        mode(page, "READY")
+        page.keyboard.press("Enter")
+        mode(page, "AUTO")
+        page.click("#cap-on")
+        until(page, "cap.device !== null")
+        page.evaluate("report(3, 1)")
+        mode(page, "HUMAN")
+        start = page.evaluate("state.ee")
+        page.evaluate("pushed = [0, 0, -350, 0, 0, 0]")  # lifted; and noise of a cap at rest
+        time.sleep(0.6)
+        page.evaluate("pushed = null")  # a device that falls silent is no push for ever
+        time.sleep(0.8)
+        lifted = page.evaluate("state.ee")
+        time.sleep(0.5)
+        rested = page.evaluate("state.ee")
+        page.evaluate("pushed = [10, -10, 5, 0, 0, 0]")
+        time.sleep(0.5)
+        page.evaluate("pushed = [0, -350, 0, 0, 0, 350]; report(3, 3)")  # away, turned, and a grasp
+        until(page, "Math.min(...state.wanted) > 0.9")
+        away = page.evaluate("state.ee")
+        page.evaluate("pushed = null; unplug()")
+        mode(page, "HOLD")
+        page.keyboard.press("Space")
+        mode(page, "AUTO")
+        episode = finished(console, page)
+        assert not page.errors
+    assert lifted[2] - start[2] > 0.03
+    assert np.linalg.norm(np.subtract(rested, lifted)) < 0.004
+    assert np.linalg.norm(np.subtract(away, rested)[:2]) > 0.03
+    assert abs(away[2] - rested[2]) < 0.02
+    human = episode.action[episode.intervention]
+    assert np.ptp(human[:, ARM][:, 6]) > 0.1  # the last joint turns the palm about the vertical
+    assert episode.extra["takeovers"][0]["arm_jump_rad"] <= 1e-6
+
+
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     """A film of the cube: it stands still, goes 6 cm to the right of the picture, and comes back."""

@@ -27,8 +27,8 @@ from agents.report import _takeovers
 from agents.rollouts import Job, run_many
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.console.operator import ConsoleOperator
-from dexhil_env.hil.live.operator import PersonLeft
 from dexhil_env.hil.live.registry import OperatorSpec
+from dexhil_env.hil.live.waiting import PersonLeft
 from dexhil_env.hil.live.wish import LiveConfig
 from dexhil_env.store import EpisodeStore
 from dexhil_env.types import Source

@@ -15,6 +15,7 @@ from dexhil_env.hil.live import grasps
 from dexhil_env.hil.live.inbox import Inbox
 from dexhil_env.hil.live.operator import HumanOperator
 from dexhil_env.hil.live.person import Retarget
+from dexhil_env.hil.live.waiting import SECOND_LOOK_S
 from dexhil_env.hil.live.wish import LiveConfig
 from dexhil_env.registration import MAX_EPISODE_STEPS
 from dexhil_env.transforms import quat_matrix, rotvec
@@ -53,7 +54,9 @@ class ConsoleOperator(HumanOperator):
         origins: tuple[str, ...] = (),
     ) -> None:
         inbox = Inbox()
-        super().__init__(inbox, config or LiveConfig(wait_for_start=True), name="console", retarget=retarget, folder=folder)
+        super().__init__(
+            inbox, config or LiveConfig(wait_for_start=True, second_look_s=SECOND_LOOK_S), name="console", retarget=retarget, folder=folder
+        )
         self._eye = WebcamEye(tracker, inbox) if tracker is not None else None
         on_picture = self._eye.see if self._eye is not None else None
         self.server = ConsoleServer(inbox, host, port, token, origins, on_picture, self.stop_robot)
@@ -141,10 +144,13 @@ class ConsoleOperator(HumanOperator):
             "human_s": round(human * robot.CONTROL_PERIOD_S, 2),
             "tally": self._tally,
             "last": self._last,
+            "verdict": self._wish.verdict.value,
+            "verdict_left_s": round(self._look_again.left_s, 1) if self._look_again is not None else 0.0,
             "driven": self.driven if self._ready else (False, False),
             "clutch": self.clutch,
             "demonstration": self.config.release == "hold",
             "paused": self._wish.paused,
+            "steps": self.freezes,
             "ghost": {"mm": round(1e3 * float(np.linalg.norm(offset)), 1), "deg": round(float(np.degrees(np.linalg.norm(turn))), 1)},
             "ee": [round(float(x), 3) for x in state.ee_pose[:3]],
             "closed": [round(x, 2) for x in grasps.closures(hand)],
@@ -153,6 +159,7 @@ class ConsoleOperator(HumanOperator):
             "force": [round(float(x), 2) for x in state.fingertip_force],
             "progress": round(float(env.evaluation.progress), 3),
             "devices": self.health.devices(),
+            "unused": self.health.unused,
             "tags": list(FAILURE_TAGS),
             "where": self._where,
             "abilities": self._abilities,

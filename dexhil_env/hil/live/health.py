@@ -14,7 +14,11 @@ _KEPT = 4096
 
 
 class Health:
-    """Rates and ages of one episode. One thread writes, others may read."""
+    """Rates and ages of one episode. One thread writes, others may read.
+
+    Attributes:
+        unused: readings that were no hand, or for which there is no retargeter.
+    """
 
     def __init__(self) -> None:
         self.reset()
@@ -25,6 +29,7 @@ class Health:
         self._ages: dict[str, deque[float]] = {}
         self._commands: dict[str, list[float]] = {"arm": [], "hand": []}
         self._stamps = {"arm": 0, "hand": 0}
+        self.unused = 0
 
     def hear(self, stamped: Stamped) -> None:
         """A message has been heard now."""
@@ -55,7 +60,7 @@ class Health:
         """Return JSON-serialisable facts: ages of messages when they were heard [ms], rates of commands [Hz]."""
         ages = {limb: {"p50": _quantile(values, 0.5), "p99": _quantile(values, 0.99)} for limb, values in self._ages.items()}
         rates = {f"{limb}_hz": _rate(times) for limb, times in self._commands.items() if len(times) > 10}
-        return {"age_ms": ages, **rates}
+        return {"age_ms": ages, "unused": self.unused, **rates}
 
 
 def _quantile(values: deque[float], share: float) -> float:

@@ -18,7 +18,9 @@
 | ``keypoints`` | ``points`` (21 x 3) [m] | a person's hand in the wrist frame; goes through the retargeter |
 | ``verdict`` | ``value`` | ``success``, ``failure``, ``discard`` or ``redo`` |
 | ``tag``, ``note`` | ``text`` | why the policy failed; a free remark |
+| ``undo`` | | take the last success or failure back; only just after it |
 | ``pause`` | ``on`` | stand still and wait |
+| ``step`` | | let one control period pass in a pause; only in the twin |
 | ``estop`` | | stop and end the episode; what was recorded is kept |
 | ``quit`` | | end the program after this episode |
 """
@@ -108,7 +110,7 @@ def _pose(value: Any) -> list[float]:
 _LIMBS: Final = {"arm": _flag, "hand": _flag}
 _MOTION: Final = {"linear": _vector(3, 1.0), "angular": _vector(3, 4.0)}
 _SCHEMA: Final[dict[str, dict[str, Callable[[Any], Any]]]] = {
-    **{kind: {} for kind in ("heartbeat", "hold", "lost", "start", "estop", "quit")},
+    **{kind: {} for kind in ("heartbeat", "hold", "lost", "start", "undo", "step", "estop", "quit")},
     **dict.fromkeys(("engage", "clutch"), _LIMBS),
     **dict.fromkeys(("jog", "nudge"), _MOTION),
     **{kind: {"pose": _pose} for kind in ("cube", "wrist")},

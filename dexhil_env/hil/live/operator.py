@@ -7,37 +7,27 @@ stream gives the same episode again, bit for bit (:mod:`dexhil_env.hil.live.repl
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from dexhil_env.env import DexHiLEnv
-from dexhil_env.errors import DexHiLError
 from dexhil_env.hil.hand_map import HandAnchor
 from dexhil_env.hil.live.health import Health
 from dexhil_env.hil.live.inbox import Inbox, Stamped
 from dexhil_env.hil.live.messages import ARM_DEVICES, HAND_DEVICES, Message
 from dexhil_env.hil.live.metrics import TakeoverMeter
-from dexhil_env.hil.live.person import LivePerson, Retarget
+from dexhil_env.hil.live.person import LivePerson, Retarget, SteadyAnchor
 from dexhil_env.hil.live.stream import Heard, Recording, Source, StreamWriter
 from dexhil_env.hil.live.view import arm_kinematics, view_axes
+from dexhil_env.hil.live.waiting import VERDICTS, WAKERS, SecondLook, await_start
 from dexhil_env.hil.live.wish import LiveConfig, Wish
-from dexhil_env.hil.mapping import make_arm_map
 from dexhil_env.hil.teleop import Teleop
 from dexhil_env.types import ARM, F64, HAND, Command, Verdict
 
 logger = logging.getLogger(__name__)
 
-Mode = Literal["AUTO", "HUMAN", "HOLD", "LOST", "ESTOP", "READY", "SETUP"]
-_STARTERS: Final = frozenset({"start", "engage", "quit"})
-_ENDERS: Final = frozenset({"pause", "estop", "verdict", "quit"})
-_VERDICTS: Final = {
-    "success": Verdict.SUCCESS, "failure": Verdict.FAILURE, "discard": Verdict.DISCARD, "redo": Verdict.DISCARD,
-}  # fmt: skip
-
-
-class PersonLeft(DexHiLError, RuntimeError):
-    """The person has asked to end the program while an episode was laid."""
+Mode = Literal["AUTO", "HUMAN", "HOLD", "LOST", "ESTOP", "JUDGED", "READY", "SETUP"]
 
 
 class HumanOperator:
@@ -72,7 +62,8 @@ class HumanOperator:
         self._env: DexHiLEnv | None = None
         self._header: dict[str, Any] = {}
         self._wish, self._ready, self._waiting = Wish(), True, False
-        self.quitting = False
+        self._look_again: SecondLook | None = None
+        self._leaving: list[Stamped] = []
 
     # ---- life --------------------------------------------------------------------------------------------------------------------
 
@@ -84,46 +75,36 @@ class HumanOperator:
         """A new episode is laid; wait for the person, if so configured.
 
         Raises:
-            PersonLeft: the person has asked to end the program.
+            PersonLeft: the person has asked to end the program (dexhil_env.hil.live.waiting).
         """
         del rng
         if env is not self._env:
             self._env, axes = env, view_axes(env)
-            arm_map = make_arm_map("anchor", alignment=self.config.alignment, scale=self.config.scale)
             self.person = LivePerson(axes, self._retarget)
+            arm_map = SteadyAnchor(self.person, self.config.alignment, self.config.scale)
             self.teleop = Teleop(arm_kinematics(env), self.person, arm_map, hand_map=HandAnchor(pick_up=True))
-        self._wish, self._ready = Wish(), False
+        self._wish, self._ready, self._look_again = Wish(), False, None
         self._tick, self._heard_s, self._now = 0, 0.0, 0.0
         self._spoke = {"arm": 0.0, "hand": 0.0}
         self._commanded = env.servo.commanded.copy()
         self.person.reset()
-        forget = getattr(self._retarget, "reset", None)
-        if forget is not None:
-            forget()
         self.teleop.reset()
         self.meter.reset()
         self._await_start()
         self.health.reset()
-        self.stream.begin({**self._header, "config": vars(self.config), "operator": self.name})
+        hand = getattr(self._retarget, "facts", {})
+        self.stream.begin({**self._header, "config": vars(self.config), "operator": self.name, "hand": hand})
         self._ready = True
 
     def _await_start(self) -> None:
         if self.inbox is None:
             return
         # what was pressed before the scene was laid is not meant for it, except that the person wants to leave
-        news = [stamped for stamped in self.inbox.take() if stamped.message["type"] == "quit"]
-        if not news and not self.config.wait_for_start:
-            return
-        self._waiting = True
-        while not news and not self.inbox.wait_for(_STARTERS, 0.1):
-            self.on_period()
-        self._waiting = False
-        for stamped in (*news, *self.inbox.take()):
-            if stamped.message["type"] == "quit":
-                self.quitting = True
-                raise PersonLeft("the person has ended the collection")
-            if stamped.message["type"] in _STARTERS:
-                self.inbox.put(stamped.message, stamped.t_ns)
+        news = [stamped for stamped in (*self._leaving, *self.inbox.take()) if stamped.message["type"] == "quit"]
+        if news or self.config.wait_for_start:
+            self._waiting = True
+            await_start(self.inbox, news, self.on_period)
+            self._waiting = False
 
     def close(self) -> None:
         """Nothing more is written."""
@@ -139,19 +120,20 @@ class HumanOperator:
             return "READY" if self._waiting else "SETUP"
         if wish.stopped is not None:
             return "ESTOP"
-        if (wish.silent or wish.gone) and any(self.driven):
+        if self._look_again is not None and self._look_again.waits:
+            return "JUDGED"
+        driven = self.driven
+        if not any(driven):
+            return "HOLD" if wish.paused else "AUTO"
+        if wish.silent or wish.gone:
             return "LOST"
-        if wish.paused:
-            return "HOLD"
-        if not any(self.driven):
-            return "AUTO"
-        holds = all(held for limb, held in zip(self.driven, self._held(), strict=True) if limb)
+        holds = wish.paused or all(held for limb, held in zip(driven, self._held(), strict=True) if limb)
         return "HOLD" if holds else "HUMAN"
 
     @property
     def driven(self) -> tuple[bool, bool]:
         """Whether the person is in charge of arm and hand."""
-        stays = self.config.release == "hold" or (self._wish.paused and not self._freezes)
+        stays = self.config.release == "hold" or (self._wish.paused and not self.freezes)
         return (True, True) if stays else self._wish.limbs
 
     @property
@@ -160,22 +142,22 @@ class HumanOperator:
         return self._wish.clutch
 
     @property
-    def _freezes(self) -> bool:
+    def freezes(self) -> bool:
         """Whether time can stand still: in the twin."""
         return self._env is not None and hasattr(self._env.backend, "save_state")
 
     def _held(self) -> tuple[bool, bool]:
         wish = self._wish
-        everything = wish.parked or wish.gone or wish.silent or wish.paused
+        everything = wish.parked or wish.gone or wish.silent or (wish.paused and not wish.stepping)
         arm, hand = (everything or still or not limb for limb, still in zip(wish.limbs, wish.clutch, strict=True))
         return arm, hand
 
     def watch(self, t_s: float, commanded: F64) -> None:
-        """Show the scene; in the twin, time stands still while the person pauses."""
+        """Show the scene; in the twin, time stands still while the person pauses, and a step lets one control period pass."""
         self._now, self._commanded = t_s, commanded
         self.on_period()
-        if self._wish.paused and self._freezes and self.inbox is not None:
-            while not self.inbox.wait_for(_ENDERS, 0.1):
+        if self._wish.paused and self.freezes and self.inbox is not None:
+            while not self.inbox.wait_for(WAKERS, 0.1):
                 self.on_period()
 
     def poll(self, t_s: float, commanded: F64) -> Command:
@@ -223,11 +205,13 @@ class HumanOperator:
         elif kind in ("hold", "lost"):
             wish.parked, wish.gone = kind == "hold" or wish.parked, kind == "lost" or wish.gone
         elif kind == "pause":
-            wish.paused = message["on"]
+            wish.paused, wish.stepping = message["on"], False
+        elif kind == "step":
+            wish.stepping = wish.paused and self.freezes
         elif kind == "estop":
             self._stop(t_s, commanded)
         elif kind == "quit":
-            self.quitting = True
+            self._leaving = [stamped]
         else:
             self._hear_words(kind, message)
 
@@ -242,7 +226,9 @@ class HumanOperator:
     def _hear_device(self, kind: str, message: Message, t_s: float) -> None:
         limb = "arm" if kind in ARM_DEVICES else "hand"
         before = (self.person.arm_device, self.person.hand_device)
-        self.person.hear(message, t_s)
+        if not self.person.hear(message, t_s):
+            self.health.unused += 1
+            return
         now = (self.person.arm_device, self.person.hand_device)
         late = t_s - self._spoke[limb] > self.config.stale_s and kind in ("cube", "wrist", "keypoints")
         self._spoke[limb] = t_s
@@ -254,7 +240,7 @@ class HumanOperator:
     def _hear_words(self, kind: str, message: Message) -> None:
         wish = self._wish
         if kind == "verdict":
-            wish.verdict, wish.redo = _VERDICTS[message["value"]], message["value"] == "redo"
+            wish.verdict, wish.redo = VERDICTS[message["value"]], message["value"] == "redo"
         elif kind == "tag":
             wish.tags.append(message["text"])
             self.meter.name(message["text"])
@@ -284,8 +270,25 @@ class HumanOperator:
         """Whether the person wants the same scene again."""
         return self._wish.redo
 
+    def _reconsider(self) -> None:
+        """Let the person take the verdict back; a recorded one does what it did."""
+        self._look_again = look = SecondLook(self._wish, self.config.second_look_s)
+        if self.inbox is not None:
+            look.wait(self.inbox, lambda stamped: self.stream.hear(self._tick, self._now, stamped), self.on_period)
+            return
+        for stamped in self._source.take(self._tick):
+            look.hear(stamped.message)
+        look.settle()
+
+    @property
+    def second_verdict(self) -> Verdict | None:
+        """What the person says of the last episode after having taken the first verdict back; None when nothing was changed."""
+        return self._wish.verdict if self._look_again is not None and self._look_again.changed else None
+
     def facts(self) -> dict[str, object]:
-        """Return takeovers with their metrics, tags, notes, and how well the devices kept their rates."""
+        """Return takeovers with their metrics, tags, notes, and the devices' rates; a verdict can be taken back first."""
+        if self._wish.verdict in (Verdict.SUCCESS, Verdict.FAILURE) and self._wish.stopped is None:
+            self._reconsider()
         self.stream.end(self._tick)
         wish = self._wish
         stopped: dict[str, object] = {"interrupted": "the person pressed stop"} if wish.stopped is not None else {}

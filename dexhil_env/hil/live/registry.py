@@ -19,8 +19,11 @@ REPLAY: Final = "replay:"
 FACTORIES: Final = {
     "console": "dexhil_env.hil.console.operator:ConsoleOperator",
     "keyboard": "dexhil_env.hil.live.terminal:TerminalOperator",
+    "aruco-glove": "real.aruco_glove:ArucoGloveOperator",
 }
 """Name -> module and callable that makes a live operator from a :class:`LiveConfig` and keywords."""
+FINGERS: Final = frozenset({"console", "aruco-glove"})
+"""Operators whose devices may show fingers; they take a calibrated hand, option ``profile``."""
 RETARGETER: Final = "dexhil_env.hil.live.retarget:make_retargeter"
 """Makes what turns keypoints into motor angles, where it is installed."""
 TRACKER: Final = "real.aruco_cube:make_cube_tracker"
@@ -32,9 +35,9 @@ class OperatorSpec:
     """An operator by name.
 
     Attributes:
-        name: ``console``, ``keyboard``, ``replay:FILE`` or another one of :data:`FACTORIES`.
+        name: ``replay:FILE`` or one of :data:`FACTORIES`.
         config: how a live person is treated.
-        options: further keywords of the operator, e.g. ``port``.
+        options: further keywords of the operator, e.g. ``port``; ``profile`` is the file of a calibrated hand.
         devices: where device streams are written; None writes none.
     """
 
@@ -47,6 +50,8 @@ class OperatorSpec:
         """Refuse unknown names."""
         if not self.replays and self.name not in FACTORIES:
             raise ConfigError(f"unknown operator {self.name!r}; give scripted, none, {', '.join(FACTORIES)} or {REPLAY}FILE")
+        if "profile" in self.options and self.name not in FINGERS:
+            raise ConfigError(f"a hand profile is for {' and '.join(sorted(FINGERS))}; the operator {self.name} has no fingers to show")
 
     @property
     def replays(self) -> bool:
@@ -67,11 +72,12 @@ def make_operator(spec: str | OperatorSpec) -> Operator:
         return ScriptedOperator()
     spec = OperatorSpec(spec) if isinstance(spec, str) else spec
     if spec.replays:
-        return ReplayOperator(Path(spec.name.removeprefix(REPLAY)), find(RETARGETER))
-    make = load(FACTORIES[spec.name])
-    options = dict(spec.options)
+        return ReplayOperator(Path(spec.name.removeprefix(REPLAY)), make_hand)
+    make, options = load(FACTORIES[spec.name]), dict(spec.options)
+    if spec.name in FINGERS:
+        options["retarget"] = make_hand(options.pop("profile", None))
     if spec.name == "console":
-        options = {"retarget": find(RETARGETER), "tracker": find(TRACKER), **options}
+        options = {"tracker": find(TRACKER), **options}
     return cast(Operator, make(spec.config, folder=spec.devices, **options))
 
 
@@ -86,6 +92,15 @@ def load(place: str) -> Callable[..., Any]:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{place} is not here: {error}. It may need an extra, see docs/console.md") from error
+
+
+def make_hand(profile: str | None) -> Any:
+    """Make what turns keypoints into motor angles; without a ``profile`` None where it is not installed.
+
+    Raises:
+        ConfigError: the profile cannot be read.
+    """
+    return find(RETARGETER) if profile is None else load(RETARGETER)(profile)
 
 
 def find(place: str) -> Any:

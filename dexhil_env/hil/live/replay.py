@@ -1,5 +1,6 @@
 """A recorded person, who does the same again."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,20 @@ class ReplayOperator(HumanOperator):
 
     Args:
         path: a device stream.
-        retarget: as in the recorded run.
+        make_retarget: makes the retargeter for the hand of the recorded run, from its profile's file or None.
 
     Attributes:
         recording: what is repeated.
     """
 
-    def __init__(self, path: str | Path, retarget: Retarget | None = None) -> None:
+    def __init__(self, path: str | Path, make_retarget: Callable[[str | None], Retarget | None] = lambda _: None) -> None:
         self.recording = read_recording(path)
+        hand: dict[str, str] = self.recording.header.get("hand", {})
+        retarget = make_retarget(hand.get("profile"))
+        if retarget is not None and getattr(retarget, "facts", {}) != hand:
+            raise ConfigError(
+                f"{path} was recorded with the hand {hand['profile']}, which has been changed since: its motions would differ"
+            )
         settings: dict[str, Any] = {**self.recording.header["config"], "wait_for_start": False}
         super().__init__(self.recording, LiveConfig(**settings), name=str(self.recording.header.get("operator", "live")), retarget=retarget)
         self._path = Path(path)

@@ -17,6 +17,7 @@ class LiveConfig:
         dead_man_s: silence of the devices after which a driven robot holds still [s].
         stale_s: a tracked pose that comes back after this time is anchored anew [s].
         wait_for_start: wait at the beginning of an episode until the person says start, or takes over.
+        second_look_s: how long a success or a failure can be taken back before the next scene is laid; 0 keeps it at once [s].
         alignment: which way a cube's axes lie in the palm (dexhil_env.hil.mapping).
         scale: metres of the palm per metre of the cube or the wrist.
     """
@@ -25,6 +26,7 @@ class LiveConfig:
     dead_man_s: float = 0.3
     stale_s: float = 0.3
     wait_for_start: bool = False
+    second_look_s: float = 0.0
     alignment: Alignment = "anchor"
     scale: float = 1.0
 
@@ -32,8 +34,9 @@ class LiveConfig:
         """Refuse impossible values."""
         if self.release not in ("policy", "hold"):
             raise ConfigError(f"release must be 'policy' or 'hold'; got {self.release!r}")
-        if min(self.dead_man_s, self.stale_s) <= 0:
-            raise ConfigError(f"dead_man_s and stale_s must be positive; got {self.dead_man_s}, {self.stale_s}")
+        if min(self.dead_man_s, self.stale_s) <= 0 or self.second_look_s < 0:
+            times = (self.dead_man_s, self.stale_s, self.second_look_s)
+            raise ConfigError(f"dead_man_s and stale_s must be positive, second_look_s 0 or more; got {times}")
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Wish:
         gone: the connection is lost.
         silent: the devices have said nothing for too long.
         paused: the person wants a pause.
+        stepping: control periods that pass although the person pauses are steps, in which the person may drive.
         stopped: where the robot stood at the stop key.
         verdict: on this episode.
         redo: the same scene again.
@@ -59,6 +63,7 @@ class Wish:
     gone: bool = False
     silent: bool = False
     paused: bool = False
+    stepping: bool = False
     stopped: Command | None = None
     verdict: Verdict = Verdict.NONE
     redo: bool = False

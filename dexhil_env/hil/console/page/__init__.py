@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-SCRIPTS = ("link.js", "input.js", "devices.js", "show.js")
+SCRIPTS = ("link.js", "input.js", "devices.js", "spacemouse.js", "replay.js", "show.js")
 
 
 @cache

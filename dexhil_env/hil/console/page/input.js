@@ -13,6 +13,7 @@ const factor = () => Number($("speed").value) * (pressed.has("ShiftLeft") || pre
 const limbs = () => ({ arm: wish.limbs !== "hand", hand: wish.limbs !== "arm" });
 
 function engage() {
+  endReplay();
   const on = wish.latched || wish.held.size > 0;
   if (on === wish.engaged && on === false) return;
   wish.engaged = on;
@@ -32,8 +33,12 @@ function clutch(on) { if (on !== wish.clutch) { wish.clutch = on; $("clutch").cl
 function pause() { wish.paused = !wish.paused; say({ type: "pause", on: wish.paused }); }
 function judge(value) {
   if (state.mode === "READY") { if (value === "success") say({ type: "start" }); return; }
+  if (state.mode === "JUDGED" && state.verdict === value) { keep(); return; }
   say({ type: "verdict", value });
 }
+function undo() { if (state.mode === "JUDGED") say({ type: "undo" }); }
+function keep() { say({ type: "start" }); }
+function step() { if (wish.paused && state.steps) say({ type: "step" }); }
 function stop() { say({ type: "estop" }); letGo(false); }
 // The focus is gone: whoever held a key does not hold it any more, so the robot stays where it is.
 function letGo(tell = true) {
@@ -66,6 +71,7 @@ const DOWN = {
   Space: () => hold("key", true), KeyT: latch, KeyB: () => chooseLimbs({ both: "arm", arm: "hand", hand: "both" }[wish.limbs]),
   KeyC: () => clutch(true), KeyP: pause, KeyG: () => sendGrasp(hand.value > 0.5 ? 0 : 1), KeyV: () => chooseGrasp(NEXT[hand.grasp]),
   Enter: () => judge("success"), Backspace: () => judge("failure"), Home: () => judge("redo"), Delete: () => judge("discard"),
+  KeyU: undo, KeyL: toggleReplay, Period: step,
 };
 addEventListener("keydown", (event) => {
   if (event.key === "Escape") { event.preventDefault(); if ($("keys").open) $("keys").close(); stop(); return; }
@@ -97,7 +103,7 @@ document.querySelectorAll("[data-jog]").forEach((button) => {
   const code = button.dataset.jog, axis = Math.abs(Number(code)), sign = code.startsWith("-") ? -1 : 1;
   whileDown(button, () => pads.add([axis, sign].join()), () => pads.delete([axis, sign].join()));
 });
-const CLICKS = { latch, pause, start: () => judge("success"), success: () => judge("success"), failure: () => judge("failure"), redo: () => judge("redo"),
+const CLICKS = { latch, pause, step, undo, keep, start: () => judge("success"), success: () => judge("success"), failure: () => judge("failure"), redo: () => judge("redo"),
   discard: () => judge("discard"), estop: stop, help: () => $("keys").showModal(), grasp: () => sendGrasp(hand.value > 0.5 ? 0 : 1), quit: () => say({ type: "quit" }) };
 for (const [id, act] of Object.entries(CLICKS)) $(id).addEventListener("click", (event) => { act(); event.currentTarget.blur(); });
 for (const [id, key, choose] of [["limbs", "limbs", chooseLimbs], ["grasps", "grasp", chooseGrasp]]) {
@@ -130,7 +136,7 @@ setInterval(() => {
   const speed = [0, 0, 0, 0, 0, 0];
   for (const code of pressed) if (code in AXES) { const a = AXES[code]; a >= 0 ? speed[a] += 1 : speed[-1 - a] -= 1; }
   for (const pad of pads) { const [axis, sign] = pad.split(",").map(Number); speed[axis] += sign; }
-  for (let i = 0; i < 3; i++) { speed[i] += extra.linear[i]; speed[3 + i] += extra.angular[i]; }
+  for (let i = 0; i < 3; i++) { speed[i] += extra.linear[i] + capSays("linear", i); speed[3 + i] += extra.angular[i] + capSays("angular", i); }
   const moving = speed.some((v) => Math.abs(v) > 0.01), f = factor();
   if (isDriving() && (moving || jogged)) say({ type: "jog", linear: speed.slice(0, 3).map((v) => clip(v) * SPEED * f), angular: speed.slice(3).map((v) => clip(v) * TURN * f) });
   jogged = moving;

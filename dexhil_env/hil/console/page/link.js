@@ -18,19 +18,23 @@ function connect() {
     Object.assign(state, { marks: null }, JSON.parse(new TextDecoder().decode(new Uint8Array(event.data, 4, size))));
     lastFrame = performance.now(); frames += 1;
     let at = 4 + size;
+    const kept = [];
     for (let i = 0; i < state.pictures.length; i++) {
       const bytes = new Uint8Array(event.data, at, state.pictures[i]);
       at += state.pictures[i];
       const name = state.cameras[i];
+      kept.push([name, bytes]);
       createImageBitmap(new Blob([bytes], { type: "image/jpeg" })).then((picture) => { bitmaps[name]?.close(); bitmaps[name] = picture; draw(name); });
     }
+    keepFrame(kept);
     onFrame();
   };
 }
 
-function draw(name) {
-  const canvas = document.querySelector(`#${name} canvas`), picture = bitmaps[name];
-  if (!canvas || !picture) return;
+function draw(name) { if (!replaying && bitmaps[name]) paint(name, bitmaps[name]); }
+function paint(name, picture) {
+  const canvas = document.querySelector(`#${name} canvas`);
+  if (!canvas) return;
   if (canvas.width !== picture.width) { canvas.width = picture.width; canvas.height = picture.height; }
   canvas.getContext("2d").drawImage(picture, 0, 0);
 }

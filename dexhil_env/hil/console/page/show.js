@@ -1,6 +1,6 @@
 // What the person sees: everything is drawn from `state`, which the server sends.
 const MEANING = {
-  AUTO: "the policy drives", HUMAN: "you drive", HOLD: "robot holds still", LOST: "input lost, robot holds", ESTOP: "stopped", READY: "waiting for you", SETUP: "the scene is laid", OFFLINE: "no connection",
+  AUTO: "the policy drives", HUMAN: "you drive", HOLD: "robot holds still", LOST: "input lost, robot holds", ESTOP: "stopped", JUDGED: "U takes it back", READY: "waiting for you", SETUP: "the scene is laid", OFFLINE: "no connection",
 };
 const COLOURS = ["#31566b", "var(--arm)", "var(--hand)", "var(--both)"];
 const NAMES = ["thumb", "index", "middle", "ring", "little"];
@@ -21,6 +21,7 @@ onFrame = () => {
   document.body.classList.toggle("watcher", state.role === "watcher" && mode !== "OFFLINE");
   text("mode", mode); text("meaning", meaning(mode));
   text("instruction", state.instruction || "");
+  if (replaying && !mayReplay()) endReplay();
   if (!state.episode) return;
   const e = state.episode, left = Math.max(0, state.limit_s - state.t_s);
   text("episode", `episode ${e.number}${e.wanted ? ` of ${e.wanted}` : ""} · ${e.env_id || ""} · policy ${shortened(e.policy || "")}${state.demonstration ? " · you demonstrate" : ""}`);
@@ -28,11 +29,14 @@ onFrame = () => {
   $("clock").classList.toggle("short", left < 5);
   $("pause").classList.toggle("on", state.paused);
   wish.paused = state.paused;
-  showCard(mode); showStrip(); showHand(); showMarks(); showTags(); showFoot();
+  $("step").hidden = !(state.paused && state.steps);
+  $("replay").disabled = !mayReplay() && !replaying;
+  showCard(mode); showSecond(mode); showStrip(); showHand(); showMarks(); showTags(); showFoot();
 };
 function meaning(mode) {
   if (mode === "HUMAN") return `you drive ${state.driven[0] && state.driven[1] ? "arm and hand" : state.driven[0] ? "the arm" : "the hand"}`;
   if (mode === "HOLD" && state.paused) return "paused";
+  if (mode === "JUDGED" && state.verdict === "none") return "say how it ended";
   if (mode === "HOLD" && state.demonstration) return "hold Space to move it";
   if (state.role === "watcher" && mode !== "OFFLINE") return `${MEANING[mode]} · you watch`;
   return MEANING[mode] || "";
@@ -52,6 +56,16 @@ function showCard(mode) {
   $("card").classList.toggle("small", state.last !== "");
   text("card-title", state.last ? { success: "Success ✓", failure: "Failure ✗", discarded: "Discarded", stopped: "Stopped, what was recorded is kept", redo: "Once more" }[state.last] : "Ready");
   text("card-text", state.demonstration ? "You demonstrate: the robot moves only while you hold Space." : state.last ? "The next scene is laid." : "This is what you do:");
+}
+const ENDED = { success: "Success ✓", failure: "Failure ✗", none: "Taken back" };
+function showSecond(mode) {
+  $("second").hidden = mode !== "JUDGED";
+  if (mode !== "JUDGED") return;
+  const open = state.verdict === "none";
+  text("second-title", ENDED[state.verdict] || "");
+  text("second-text", open ? "How did it end?" : `kept in ${Math.ceil(state.verdict_left_s)} s`);
+  $("undo").hidden = $("keep").hidden = open;
+  $("second-keys").hidden = !open;
 }
 function showStrip() {
   const strip = $("strip"), total = Math.max(state.limit_s * 20, 1);
@@ -78,7 +92,7 @@ function showHand() {
 }
 function showMarks() {
   const svg = document.querySelector("#front svg"), canvas = document.querySelector("#front canvas"), box = $("front");
-  if (!state.marks || !canvas.width) { svg.innerHTML = ""; return; }
+  if (!state.marks || !canvas.width || replaying) { svg.innerHTML = ""; return; }
   const scale = Math.min(box.clientWidth / canvas.width, box.clientHeight / canvas.height), w = canvas.width * scale, h = canvas.height * scale;
   Object.assign(svg.style, { left: `${(box.clientWidth - w) / 2}px`, top: `${(box.clientHeight - h) / 2}px`, width: `${w}px`, height: `${h}px` });
   svg.setAttribute("viewBox", `0 0 ${w} ${h}`);
@@ -102,8 +116,9 @@ function showFoot() {
   const age = Math.max(0, performance.timeOrigin + performance.now() - 1000 * state.sent_s);
   for (const name of state.cameras) { const span = document.querySelector(`#${name} figcaption span`); if (span) span.textContent = `${frameRate.toFixed(0)} Hz, ${age.toFixed(0)} ms`; }
   const devices = Object.entries(state.devices || {}).filter(([, d]) => d.age_ms < 2000 && d.hz > 0).map(([name, d]) => `${name} ${d.hz.toFixed(0)} Hz`).slice(0, 4).join(" · ");
-  $("health").textContent = `${state.role}${state.watchers ? `, ${state.watchers} watching` : ""} · ${devices || "no input yet"}`;
+  $("health").textContent = `${state.role}${state.watchers ? `, ${state.watchers} watching` : ""} · ${devices || "no input yet"}${state.unused ? ` · ${state.unused} readings are not this hand` : ""}`;
   $("pad-on").classList.toggle("on", padName !== ""); $("pad-on").textContent = padName || "gamepad";
+  $("cap-on").hidden = !navigator.hid; $("cap-on").classList.toggle("on", cap.device !== null);
   $("xr-on").hidden = !navigator.xr; $("xr-on").classList.toggle("on", xrSession !== null);
   $("cam-on").hidden = !state.abilities.webcam_cube; $("cam-on").classList.toggle("on", camera !== null);
   $("log").classList.toggle("calm", !state.refused && performance.now() >= saidUntil);
