@@ -9,7 +9,7 @@ import tyro
 from agents.cli.operators import LIVE_EPISODE_S, DeviceOptions, human, wait_for_operator
 from agents.cli.robot import robot_options
 from agents.cli.rollout import line
-from agents.rollouts import Job, run_many
+from agents.rollouts import Delay, Job, run_many
 from dexhil_env import robot
 from dexhil_env.hil.live.waiting import PersonLeft
 from dexhil_env.registration import ENV_IDS
@@ -34,6 +34,7 @@ def console(
     host: str = "127.0.0.1",
     port: int = 8765,
     profile: Path | None = None,
+    delay: Delay | None = None,
 ) -> None:
     """Watch a policy in the browser, take arm and hand over with one key, and record what happens.
 
@@ -54,6 +55,7 @@ def console(
         host: address to listen on; anything but loopback lets others in who know the token.
         port: port to listen on; 0 takes a free one.
         profile: your calibrated hand for a headset's fingers, file of dexhil retarget calibrate.
+        delay: measured: a slow policy plans on while its last chunk is executed (docs/learning.md).
     """
     person = human("console", out, demonstrate=demonstrate, devices=DeviceOptions(profile), episodes=episodes, host=host, port=port)
     options = {"image_size": image_size, **robot_options(env, config, emulate)}
@@ -61,7 +63,7 @@ def console(
         options["ask"] = wait_for_operator
     steps = round_up(seconds)
     number = (0 if demonstrate else 1) if round is None else round
-    job = Job(env, "zero" if demonstrate else policy, person, options, {}, number, out is not None, steps)
+    job = Job(env, "zero" if demonstrate else policy, person, options, {}, number, out is not None, steps, delay)
     store = EpisodeStore(out) if out is not None else None
     scenes = Scenes(seed, episodes)
     try:

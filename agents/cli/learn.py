@@ -16,7 +16,7 @@ from agents.filters import FilterConfig
 from agents.parallel import spread
 from agents.parallel.config import ScaleConfig
 from agents.policy import VLAPolicy, load_policy
-from agents.rollouts import Job
+from agents.rollouts import Delay, Job
 from agents.trainer import POLICY_FOLDER, TrainConfig
 from agents.trainer import train as run_training
 from agents.vla.config import PRESETS, VLAConfig
@@ -40,6 +40,7 @@ def collect(
     round: int | None = None,
     image_size: int = 128,
     workers: str | None = None,
+    delay: Delay | None = None,
     devices: Devices = DeviceOptions(),
 ) -> None:
     """Record episodes as a LeRobot v3.0 dataset; an interrupted recording goes on where it stopped.
@@ -60,6 +61,7 @@ def collect(
         round: DAgger round for the record; by default 0 for demonstrations and 1 for corrections.
         image_size: camera image size [px].
         workers: processes, by default one per processor; or ray:N, ray:N@ADDRESS (docs/scale.md).
+        delay: the policy plans on while its last chunk is executed, as in dexhil eval; measured with a person or a robot.
         devices: what you have in the hands.
     """
     demonstrate = policy == "none"
@@ -70,7 +72,7 @@ def collect(
     if round is None:
         round = int(watched)
     options = {"image_size": image_size, **robot_options(env, config, emulate), **leave_terminal(operator, config)}
-    job = Job(env, "zero" if demonstrate else policy, person, options, round_index=round, max_episode_steps=time_limit(person))
+    job = Job(env, "zero" if demonstrate else policy, person, options, round_index=round, max_episode_steps=time_limit(person), delay=delay)
     store = EpisodeStore(out)
     if watched and seed == DEMO_SEED:
         seed = CORRECTION_SEED
