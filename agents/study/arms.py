@@ -62,6 +62,10 @@ ARMS: Final[dict[str, Arm]] = {
         "No filter", "everything of every trial is trained on, failures too",
         filters=FilterConfig(last_intervention=False, drop_failures=False),
     ),
+    "trimmed": Arm(
+        "Trimmed corrections", "the part of a correction in which a closed hand is opened again is not trained on",
+        filters=FilterConfig(intervention_free="drop", trim_reopening=True),
+    ),
     "rollouts": Arm("With rollouts", "successful trials without intervention are trained on too", filters=FilterConfig()),
     "loss": Arm(
         "Loss weights", "eq. 7 and 10 to the letter: weights in the loss instead of stratified batches", weights=WeightConfig(mode="loss")
@@ -87,6 +91,6 @@ ARMS: Final[dict[str, Arm]] = {
     ),
 }  # fmt: skip
 """Arms by name, in the order of display. A method of your own is one more entry: ``ARMS["mine"] = Arm(...)``."""
-DEFAULT_ARMS: Final = tuple(name for name in ARMS if name not in ("sirius", "on-site"))
+DEFAULT_ARMS: Final = tuple(name for name in ARMS if name not in ("sirius", "on-site", "trimmed"))
 """Sirius is left out: it is defined only where demonstrations are less than half of the data, which 30 of them here are not. ``on-site``
-is for studies whose demonstrations come from elsewhere; where they do not, it is the Baseline."""
+is for studies whose demonstrations come from elsewhere; where they do not, it is the Baseline. ``trimmed`` came after the first study."""

@@ -122,7 +122,7 @@ def moved() -> StudyConfig:
     """
     return StudyConfig(
         demo_kwargs=deepcopy(OFFLINE_TASKS),
-        arms=("dexhil", "dagger", "baseline", "on-site", "arm-only", "hand-only"),
+        arms=("dexhil", "dagger", "baseline", "trimmed", "on-site"),
         every_round=("dexhil",),
     )
 
