@@ -16,6 +16,7 @@ from agents.rl.buffer import HalfDemonstrations
 from agents.rl.demos import demonstrate
 from agents.rl.palm import PalmControl, Shaping
 from agents.rl.policy import Actor, save_actor
+from agents.settings import changed
 from agents.statistics import wilson_interval
 from dexhil_env.errors import ConfigError
 from dexhil_env.registration import make_env
@@ -115,9 +116,9 @@ def train_rl(env_id: str, config: RLConfig, folder: Path, *, progress: bool = Tr
 def _same_settings(folder: Path, settings: dict[str, Any]) -> None:
     path, wanted = folder / "config.json", json.loads(json.dumps(settings))
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if {**found, "steps": 0} != {**wanted, "steps": 0}:
-            raise ConfigError(f"{folder} holds a run with other settings; choose another folder, or the same settings (steps may grow)")
+        differing = changed(wanted, json.loads(path.read_text(encoding="utf-8")), ("steps",))
+        if differing:
+            raise ConfigError(f"{folder} holds a run with other settings: {'; '.join(differing)}; choose another folder (steps may grow)")
     write_text(path, json.dumps(wanted, indent=2))
 
 
