@@ -96,11 +96,12 @@ class Recordings:
 
     def _mine(self, env_id: str) -> list[int]:
         """Return the episodes of the store that this cell has added."""
-        ours, each = self._of(self.store, env_id), self.config.corrections
+        store, each = self.store, self.config.corrections  # opening it reads the whole index
+        ours = self._of(store, env_id)
         if self.source is None:
             return ours[: self.config.demos]
         if self.source == "own":
-            return [i for i in ours if self.store.facts(i)["round"] == self.round]
+            return [i for i in ours if store.facts(i)["round"] == self.round]
         first = (self.config.demos if self.source == "offline" else 0) + (self.round - 1) * each
         return ours[first : first + each]
 
