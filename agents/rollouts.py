@@ -205,8 +205,12 @@ def _threaded(policy: Actor, operator: HumanOperator) -> Actor:
     """Let a policy with chunks think on a thread of its own; the others are quick, and some of them look at the scene itself."""
     if not hasattr(policy, "looks_next"):
         return policy
-    answers = operator.recording.answers if isinstance(operator, ReplayOperator) else None
-    return ThreadedPolicy(policy, operator.stream.answer, answers)
+    return ThreadedPolicy(policy, operator.stream.answer, _recorded_answers(operator))
+
+
+def _recorded_answers(operator: Operator | None) -> deque[bool] | None:
+    """Return when the policy's answers were there, in a recorded run that is repeated."""
+    return operator.recording.answers if isinstance(operator, ReplayOperator) else None
 
 
 def _planning_ahead(policy: Actor, delay: Delay, operator: Operator | None) -> AsyncChunks:
@@ -216,8 +220,8 @@ def _planning_ahead(policy: Actor, delay: Delay, operator: Operator | None) -> A
     if delay != "measured":
         return AsyncChunks(policy, delay)
     sys.setswitchinterval(SWITCH_S)
-    answers = operator.recording.answers if isinstance(operator, ReplayOperator) else None
-    return AsyncChunks(policy, None, operator.stream.answer if isinstance(operator, HumanOperator) else None, answers)
+    note = operator.stream.answer if isinstance(operator, HumanOperator) else None
+    return AsyncChunks(policy, None, note, _recorded_answers(operator))
 
 
 _runner: Runner | None = None

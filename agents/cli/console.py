@@ -65,7 +65,13 @@ def console(
     number = (0 if demonstrate else 1) if round is None else round
     job = Job(env, "zero" if demonstrate else policy, person, options, {}, number, out is not None, steps, delay)
     store = EpisodeStore(out) if out is not None else None
-    scenes = Scenes(seed, episodes)
+    _watch(job, Scenes(seed, episodes), store)
+    if store is not None and len(store):
+        print(f"recorded: {out}   Look: dexhil dataset info {out}")
+
+
+def _watch(job: Job, scenes: "Scenes", store: EpisodeStore | None) -> None:
+    """Run the scenes until none is left or the person leaves; keep the episodes and say how each went."""
     try:
         for done, episode in enumerate(run_many(job, scenes), 1):
             if episode.extra.get("redo"):
@@ -75,8 +81,6 @@ def console(
             print(f"{done:>4}  {line(episode)}", flush=True)
     except PersonLeft as left:
         print(left)
-    if store is not None and len(store):
-        print(f"recorded: {out}   Look: dexhil dataset info {out}")
 
 
 def round_up(seconds: float) -> int:

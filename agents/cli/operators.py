@@ -10,7 +10,7 @@ import tyro
 from agents.dagger import LIVE_EPISODE_STEPS
 from dexhil_env import robot
 from dexhil_env.errors import ConfigError
-from dexhil_env.hil.live.registry import REPLAY, OperatorSpec
+from dexhil_env.hil.live.registry import FINGERS, REPLAY, OperatorSpec
 from dexhil_env.hil.live.waiting import SECOND_LOOK_S
 from dexhil_env.hil.live.wish import LiveConfig
 from dexhil_env.hil.scripted import ScriptedConfig
@@ -52,7 +52,7 @@ class DeviceOptions:
         return given
 
 
-USERS = {"profile": ("console", "aruco-glove"), "pedal": ("keyboard", "aruco-glove"),
+USERS = {"profile": tuple(sorted(FINGERS, reverse=True)), "pedal": ("keyboard", "aruco-glove"),
     **dict.fromkeys(("camera", "lens", "cube_mm", "glove"), ("aruco-glove",))}  # fmt: skip
 """Device option -> operators that have it."""
 Devices = Annotated[DeviceOptions, tyro.conf.arg(name="")]

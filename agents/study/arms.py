@@ -1,6 +1,6 @@
 """What is compared: every arm is one way of getting and using data, on the same budget."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from agents.filters import FilterConfig
@@ -64,7 +64,7 @@ ARMS: Final[dict[str, Arm]] = {
     ),
     "trimmed": Arm(
         "Trimmed corrections", "the part of a correction in which a closed hand is opened again is not trained on",
-        filters=FilterConfig(intervention_free="drop", trim_reopening=True),
+        filters=replace(CORRECTIONS, trim_reopening=True),
     ),
     "rollouts": Arm("With rollouts", "successful trials without intervention are trained on too", filters=FilterConfig()),
     "loss": Arm(

@@ -99,3 +99,18 @@ def until(page, condition, seconds=30.0):
 def mode(page, name, seconds=30.0):
     """Wait for a mode."""
     until(page, f"state.mode === '{name}'", seconds)
+
+
+def begin(page):
+    """Let the policy begin in a scene that is laid."""
+    mode(page, "READY")
+    page.keyboard.press("Enter")
+    mode(page, "AUTO")
+
+
+def watch(page, console, *scripts):
+    """Open the console's page, with scripts that run before its own, and let the policy begin."""
+    for script in scripts:
+        page.add_init_script(script)
+    page.goto(console.url)
+    begin(page)

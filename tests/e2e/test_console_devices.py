@@ -11,7 +11,7 @@ import pytest
 
 from dexhil_env.store import EpisodeStore
 from dexhil_env.types import ARM
-from tests.e2e.console_rig import Console, browser, mode, need_browser, until
+from tests.e2e.console_rig import Console, browser, mode, need_browser, until, watch
 
 need_browser()
 
@@ -61,12 +61,7 @@ def finished(console, page):
 
 def test_a_headset_moves_arm_and_fingers(console, iwer):
     with browser(*WEBGL) as page:
-        page.add_init_script(iwer)
-        page.add_init_script(HEADSET)
-        page.goto(console.url)
-        mode(page, "READY")
-        page.keyboard.press("Enter")
-        mode(page, "AUTO")
+        watch(page, console, iwer, HEADSET)
         page.click("#xr-on")
         until(page, "xrFrames > 20")
         time.sleep(0.3)
@@ -115,11 +110,7 @@ window.push = setInterval(() => { if (window.pushed) report(1, ...window.pushed)
 
 def test_a_spacemouse_moves_and_turns_the_palm_and_holds_when_it_is_silent_or_gone(console):
     with browser() as page:
-        page.add_init_script(SPACEMOUSE)
-        page.goto(console.url)
-        mode(page, "READY")
-        page.keyboard.press("Enter")
-        mode(page, "AUTO")
+        watch(page, console, SPACEMOUSE)
         page.click("#cap-on")
         until(page, "cap.device !== null")
         page.evaluate("report(3, 1)")
@@ -180,10 +171,7 @@ def test_a_webcam_that_films_the_cube_moves_the_arm(console, film):
     camera = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film}")
     with browser(*camera) as page:
         page.context.grant_permissions(["camera"])
-        page.goto(console.url)
-        mode(page, "READY")
-        page.keyboard.press("Enter")
-        mode(page, "AUTO")
+        watch(page, console)
         page.click("#cam-on")
         until(page, "state.devices.cube && state.devices.cube.hz > 5")
         page.keyboard.down("Space")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dexhil_env.store import EpisodeStore
-from tests.e2e.console_rig import Console, browser, mode, need_browser, until
+from tests.e2e.console_rig import Console, begin, browser, mode, need_browser, until, watch
 
 need_browser()
 
@@ -22,16 +22,9 @@ def console(tmp_path, request):
     made.close()
 
 
-def begin(page):
-    mode(page, "READY")
-    page.keyboard.press("Enter")
-    mode(page, "AUTO")
-
-
 def test_a_verdict_is_taken_back_before_the_next_scene_is_laid(console, tmp_path):
     with browser() as page:
-        page.goto(console.url)
-        begin(page)
+        watch(page, console)
         time.sleep(0.5)
         page.keyboard.press("Enter")  # a slip: it was no success
         mode(page, "JUDGED")
@@ -68,8 +61,7 @@ def test_a_verdict_is_taken_back_before_the_next_scene_is_laid(console, tmp_path
 @pytest.mark.parametrize("console", ["random"], indirect=True)  # moves all the time
 def test_a_step_in_a_pause_is_one_control_period_and_the_last_seconds_are_seen_again(console, tmp_path):
     with browser() as page:
-        page.goto(console.url)
-        begin(page)
+        watch(page, console)
         assert page.is_hidden("#step")
         until(page, "state.t_s > 6")
         page.keyboard.press("KeyP")

@@ -9,7 +9,7 @@ import pytest
 
 from dexhil_env.store import EpisodeStore
 from dexhil_env.types import ARM, HAND, Source
-from tests.e2e.console_rig import Console, browser, mode, need_browser, until
+from tests.e2e.console_rig import Console, browser, mode, need_browser, until, watch
 
 need_browser()
 
@@ -108,10 +108,7 @@ def latencies_ms(console, presses, takeovers):
 @pytest.mark.parametrize("console", [("--policy", "zero", "-n", "2", "--seconds", "4")], indirect=True)
 def test_closing_the_tab_in_a_takeover_holds_the_robot_and_keeps_the_episode(console):
     with browser() as page:
-        page.goto(console.url)
-        mode(page, "READY")
-        page.keyboard.press("Enter")
-        mode(page, "AUTO")
+        watch(page, console)
         page.keyboard.down("Space")
         mode(page, "HUMAN")
         page.keyboard.down("ArrowRight")
@@ -147,10 +144,7 @@ def test_strangers_and_floods_do_not_disturb_an_episode(console):
                 return
 
     with browser() as page:
-        page.goto(console.url)
-        mode(page, "READY")
-        page.keyboard.press("Enter")
-        mode(page, "AUTO")
+        watch(page, console)
         stranger = threading.Thread(target=flood)
         stranger.start()
         for wrong in (address[:-1] + "x", address):
@@ -184,11 +178,7 @@ navigator.getGamepads = () => [window.pad];
 
 def test_a_gamepad_drives_arm_and_hand(console):
     with browser() as page:
-        page.add_init_script(PAD)
-        page.goto(console.url)
-        mode(page, "READY")
-        page.keyboard.press("Enter")
-        mode(page, "AUTO")
+        watch(page, console, PAD)
         page.evaluate("pad.buttons[5].value = 1")
         mode(page, "HUMAN")
         page.evaluate("pad.axes[1] = -1; pad.buttons[7].value = 1")

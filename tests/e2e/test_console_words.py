@@ -15,7 +15,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("websockets", reason="the console needs the extra dexhil[teleop]")
 from websockets.exceptions import ConnectionClosed
@@ -24,11 +23,8 @@ from websockets.sync.client import connect
 import agents.dagger
 from agents.cli import main
 from agents.collect import Quota, collect
-from agents.data import ChunkDataset
-from agents.policy import VLAPolicy
 from agents.report import _takeovers
 from agents.rollouts import Job, run_many
-from agents.vla.config import preset
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.console.operator import ConsoleOperator
 from dexhil_env.hil.live.registry import OperatorSpec
@@ -36,7 +32,6 @@ from dexhil_env.hil.live.waiting import PersonLeft
 from dexhil_env.hil.live.wish import LiveConfig
 from dexhil_env.store import EpisodeStore
 from dexhil_env.types import Source
-from tests.unit.agents_fixture import demos
 
 ENV_ID, TOKEN = "DexHiL-PlushSim-v0", "a-token-of-the-test"
 JOB = Job(ENV_ID, "zero", env_kwargs={"image_size": 32}, max_episode_steps=200)
@@ -106,14 +101,6 @@ def test_demonstrations_of_a_person(tmp_path):
     moving = np.abs(np.diff(episode.action[:, :7], axis=0)).max(axis=1) > 1e-4
     assert moving.any()
     assert not moving[-3:].any()  # the person had let go
-
-
-@pytest.fixture(scope="module")
-def planner(tmp_path_factory):
-    """An untrained policy that plans chunks and takes prefixes."""
-    torch.manual_seed(0)
-    config = replace(preset("debug"), rtc_max_delay=8)
-    return str(VLAPolicy(config, ChunkDataset(demos(), config).statistics()).save(tmp_path_factory.mktemp("policy")))
 
 
 @pytest.mark.parametrize("ahead", [False, True], ids=["quick policy", "policy that plans ahead"])

@@ -1,39 +1,27 @@
 """Episodes in which the policy plans on while its last chunk is executed: repeatable, and void at a takeover."""
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from agents.cli import main
-from agents.data import ChunkDataset
 from agents.policy import VLAPolicy, load_policy
 from agents.rollouts import Job, Runner
 from agents.vla.config import preset
 from dexhil_env import robot
 from dexhil_env.errors import ConfigError
 from dexhil_env.types import Command, Verdict
-from tests.unit.agents_fixture import demos as made_up
 
 ENV = "DexHiL-PlushSim-v0"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """An untrained policy that takes prefixes."""
-    torch.manual_seed(0)
-    config = replace(preset("debug"), rtc_max_delay=8)
-    return str(VLAPolicy(config, ChunkDataset(made_up(), config).statistics()).save(tmp_path_factory.mktemp("policy")))
+def episode(planner, delay):
+    return Runner(Job(ENV, planner, None, {"image_size": 32}, keep_images=False, max_episode_steps=40, delay=delay)).run(11)
 
 
-def episode(folder, delay):
-    return Runner(Job(ENV, folder, None, {"image_size": 32}, keep_images=False, max_episode_steps=40, delay=delay)).run(11)
-
-
-def test_simulated_delays_repeat_bit_for_bit(folder):
-    waiting, none, six, again = (episode(folder, delay) for delay in (None, 0, 6, 6))
+def test_simulated_delays_repeat_bit_for_bit(planner):
+    waiting, none, six, again = (episode(planner, delay) for delay in (None, 0, 6, 6))
     assert np.array_equal(waiting.action, none.action)
     assert np.array_equal(six.action, again.action)
     assert not np.array_equal(six.action, none.action)
@@ -45,9 +33,9 @@ def test_simulated_delays_repeat_bit_for_bit(folder):
         assert seam % 8 == 6
 
 
-def test_measured_delays_are_those_of_real_time(folder):
+def test_measured_delays_are_those_of_real_time(planner):
     begun = time.monotonic()
-    found = episode(folder, "measured")
+    found = episode(planner, "measured")
     assert time.monotonic() - begun > 0.9 * len(found) * robot.CONTROL_PERIOD_S
     assert found.extra["chunks"]["starts"]
     assert min(found.extra["chunks"]["latencies"]) >= 1
@@ -78,8 +66,8 @@ class Holder:
         return {}
 
 
-def test_after_a_takeover_the_robot_rests_until_a_fresh_chunk_is_there(folder):
-    job = Job(ENV, folder, None, {"image_size": 32}, keep_images=False, max_episode_steps=110, delay=6)
+def test_after_a_takeover_the_robot_rests_until_a_fresh_chunk_is_there(planner):
+    job = Job(ENV, planner, None, {"image_size": 32}, keep_images=False, max_episode_steps=110, delay=6)
     found = Runner(job, Holder()).run(11)
     driven, chunks = found.intervention | found.handover, found.extra["chunks"]
     resting = np.isclose(found.policy_action, np.clip(found.state[:, :19], robot.LOW, robot.HIGH), atol=1e-5).all(1)
@@ -92,20 +80,20 @@ def test_after_a_takeover_the_robot_rests_until_a_fresh_chunk_is_there(folder):
         assert not resting[back + 6]
 
 
-def test_a_policy_learns_to_continue_what_it_has_not_met_before(folder, demos, tmp_path):
-    start = VLAPolicy(preset("debug"), load_policy(folder).normalizer).save(tmp_path / "start")
+def test_a_policy_learns_to_continue_what_it_has_not_met_before(planner, demos, tmp_path):
+    start = VLAPolicy(preset("debug"), load_policy(planner).normalizer).save(tmp_path / "start")
     steps = ["--config.steps", "2", "--config.batch-size", "4", "--config.no-tensorboard", "--config.no-progress"]
     main(["train", "--data", str(demos), "--out", str(tmp_path / "run"), "--start", str(start), "--rtc-max-delay", "4", *steps])
     assert load_policy(start).longest_prefix == 0
     assert load_policy(tmp_path / "run/policy").longest_prefix == 4
 
 
-def test_on_the_command_line(folder, capsys, tmp_path):
+def test_on_the_command_line(planner, capsys, tmp_path):
     common = ["eval", "--episodes", "1", "--image-size", "32", "--workers", "1", "--seed", "5"]
-    main([*common, "--policy", folder, "--delay", "6", "--json", str(tmp_path / "out.json")])
+    main([*common, "--policy", planner, "--delay", "6", "--json", str(tmp_path / "out.json")])
     assert '"delay": 6' in (tmp_path / "out.json").read_text()
     with pytest.raises(SystemExit):
         main([*common, "--policy", "expert", "--delay", "measured"])
     assert "plan chunks" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="0 or more"):
-        episode(folder, -1)
+        episode(planner, -1)

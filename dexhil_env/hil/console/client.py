@@ -5,6 +5,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from dexhil_env.hil.live.allowance import Allowance
 from dexhil_env.hil.live.messages import MessageError, check
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Client:
         self._server, self.socket = server, socket
         self.news = asyncio.Event()
         self.news.set()
-        self._allowance, self._checked_s = RATE_HZ, time.monotonic()
+        self._allowance = Allowance(RATE_HZ, RATE_HZ)
         self._refused = 0
         self._logged_s = 0.0
 
@@ -47,22 +48,13 @@ class Client:
         """
         async for raw in self.socket:
             now_ns = time.monotonic_ns()
-            if not self._allowed():
-                self._refuse("more than 400 messages per second")
+            if not self._allowance.take(now_ns * 1e-9):
+                self._refuse(f"more than {RATE_HZ:.0f} messages per second")
                 continue
             try:
                 self._hear(raw, now_ns)
             except (MessageError, ValueError, RecursionError) as error:
                 self._refuse(str(error)[:200])
-
-    def _allowed(self) -> bool:
-        now = time.monotonic()
-        self._allowance = min(RATE_HZ, self._allowance + (now - self._checked_s) * RATE_HZ)
-        self._checked_s = now
-        if self._allowance < 1.0:
-            return False
-        self._allowance -= 1.0
-        return True
 
     def _hear(self, raw: str | bytes, now_ns: int) -> None:
         server = self._server

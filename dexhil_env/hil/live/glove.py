@@ -23,6 +23,7 @@ from typing import Any, Final, Self, cast
 import numpy as np
 
 from dexhil_env.errors import ConfigError
+from dexhil_env.hil.live.allowance import Allowance
 from dexhil_env.hil.live.inbox import Inbox
 from dexhil_env.hil.live.messages import Message, MessageError, check
 from dexhil_env.hil.retarget.keypoints import canonical, from_manus
@@ -122,7 +123,7 @@ class GloveLink:
         self._socket.settimeout(0.2)
         self.accepted = self.refused = self.t_ns = 0
         self.reason = ""
-        self._allowance, self._looked_s, self._logged_s = BURST, 0.0, 0.0
+        self._allowance, self._logged_s = Allowance(RATE_HZ, BURST), 0.0
         self._forget_sender()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -167,11 +168,8 @@ class GloveLink:
             MessageError: it is refused.
         """
         now_s = now_ns * 1e-9
-        self._allowance = min(BURST, self._allowance + RATE_HZ * (now_s - self._looked_s))
-        self._looked_s = now_s
-        if self._allowance < 1.0:
+        if not self._allowance.take(now_s):
             raise MessageError(f"more than {RATE_HZ:.0f} datagrams per second")
-        self._allowance -= 1.0
         if len(data) > MAX_BYTES:
             raise MessageError(f"more than {MAX_BYTES} bytes")
         silent_s = (now_ns - self.t_ns) * 1e-9
