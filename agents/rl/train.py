@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.checkpoint import write_text
 from agents.rl.buffer import HalfDemonstrations
+from agents.rl.critic import NormedPolicy
 from agents.rl.demos import demonstrate
 from agents.rl.palm import PalmControl, Shaping
 from agents.rl.policy import Actor, save_actor
@@ -23,6 +24,8 @@ from dexhil_env.registration import make_env
 from dexhil_env.types import F32
 
 DEMO_SEED, EVAL_SEED = 6_000_000, 6_500_000
+ENTROPY: Final = 0.01
+"""First weight of the entropy. SAC begins at 1 by habit: worth more than any return here, so that critics learn noise and never recover."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,9 @@ def _learner(env: Scaled, config: RLConfig, folder: Path) -> SAC:
         model.load_replay_buffer(folder / "resume_buffer.pkl")
         return model
     return SAC(
-        "MlpPolicy", env, learning_rate=config.lr, buffer_size=max(config.steps, 1000), learning_starts=config.start,
-        batch_size=config.batch_size, gamma=config.shaping.gamma, train_freq=1, gradient_steps=config.updates, seed=config.seed,
-        replay_buffer_class=HalfDemonstrations, policy_kwargs={"net_arch": list(config.widths)}, device="cpu",
+        NormedPolicy, env, ent_coef=f"auto_{ENTROPY}", learning_rate=config.lr, buffer_size=max(config.steps, 1000),
+        learning_starts=config.start, batch_size=config.batch_size, gamma=config.shaping.gamma, train_freq=1, gradient_steps=config.updates,
+        seed=config.seed, replay_buffer_class=HalfDemonstrations, policy_kwargs={"net_arch": list(config.widths)}, device="cpu",
     )  # fmt: skip
 
 

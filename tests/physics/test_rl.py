@@ -7,9 +7,11 @@ import pytest
 import torch
 
 pytest.importorskip("stable_baselines3")
+from stable_baselines3 import SAC
 
 from agents.checkpoint import is_actor
 from agents.rl.buffer import HalfDemonstrations
+from agents.rl.critic import NormedPolicy
 from agents.rl.demos import Transitions, demonstrate
 from agents.rl.palm import STEP, PalmControl, Shaping
 from agents.rl.policy import Actor, RLExpert, RLPolicy, save_actor
@@ -104,6 +106,19 @@ def test_half_of_every_batch_is_demonstrations(env: PalmControl) -> None:
     assert batch.observations.shape == (8, env.observation_space.shape[0])
 
 
+def test_critics_say_nothing_wild_of_what_nobody_tried(env: PalmControl) -> None:
+    torch.manual_seed(0)
+    seen, action = torch.randn(64, env.observation_space.shape[0]), torch.zeros(64, 7)
+    grown = []
+    for policy in (NormedPolicy, "MlpPolicy"):
+        critic = SAC(policy, env, buffer_size=10, device="cpu").critic
+        with torch.no_grad():
+            grown.append(torch.cat(critic(1e3 * seen, action)).std() / torch.cat(critic(seen, action)).std())
+    normed, plain = grown
+    assert normed < 3
+    assert plain > 300
+
+
 def test_a_run_is_resumed_and_its_actor_is_the_learners(tmp_path) -> None:
     config = RLConfig(steps=40, eval_every=20, eval_episodes=1, demos=1, start=10, batch_size=8, widths=(16,), max_episode_steps=90)
     first = train_rl(PLUSH, config, tmp_path, progress=False)
@@ -114,8 +129,6 @@ def test_a_run_is_resumed_and_its_actor_is_the_learners(tmp_path) -> None:
     assert len((tmp_path / "curve.jsonl").read_text().splitlines()) == 3, "nothing was learnt twice"
     with pytest.raises(ConfigError, match="other settings"):
         train_rl(PLUSH, RLConfig(**{**vars(config), "lr": 1e-3}), tmp_path, progress=False)
-    from stable_baselines3 import SAC
-
     control = make_control(PLUSH, config)
     shown = demonstrate(control, 1, DEMO_SEED, progress=False)
     policy = make_policy(str(tmp_path / "policy"), control.env)
