@@ -22,6 +22,9 @@ SPEEDS: Final = np.array([0.35, 0.35, 0.35, 2.0, 2.0, 2.0, 1.5])
 STEP: Final = SPEEDS * robot.CONTROL_PERIOD_S
 WORKSPACE: Final = (np.array([0.25, -0.42, 0.02]), np.array([0.85, 0.42, 0.60]))
 """Where the palm may go [m]."""
+TURNS: Final = (np.array([-1.2, -0.6, -1.4]), np.array([0.3, 0.7, 2.5]))
+"""How the palm may be turned: rotation vector from home, in the base frame [rad]; what the expert uses of both tasks, and a margin.
+Without it, a learner that is still exploring turns the palm upwards and stays there."""
 HANDS: Final = {"plush": (plush.OPEN, plush.CLOSED), "tissue": (tissue.OPEN, tissue.SQUEEZE)}
 """Open and closed hand (12,) of each task [rad]; the learner goes from one to the other and back."""
 
@@ -69,6 +72,7 @@ class PalmControl(gym.Wrapper[Any, F32, Any, F32]):
         self.twin, self.shaping = twin, shaping or Shaping()
         self._open, self._way = HANDS[twin.task.name][0], HANDS[twin.task.name][1] - HANDS[twin.task.name][0]
         self._ik = ArmIK(sim_backend(twin).model)
+        self._home = self._ik.forward(robot.ARM_HOME)[:3, :3]
         self._metrics: tuple[str, ...] = twin.task.metric_names
         assert isinstance(twin.observation_space, gym.spaces.Dict)
         widths = [int(np.prod(twin.observation_space[key].shape or ())) for key in STATE_KEYS]
@@ -107,7 +111,8 @@ class PalmControl(gym.Wrapper[Any, F32, Any, F32]):
         """Turn an action (7,) into joint targets (19,) [rad]; the palm goes where the arm can follow."""
         move = STEP * np.clip(np.asarray(action, dtype=float), -1.0, 1.0)
         place = np.clip(self._palm[:3, 3] + move[:3], *WORKSPACE)
-        wanted = from_parts(from_rotvec(move[3:6]) @ self._palm[:3, :3], place)
+        turned = np.clip(rotvec(from_rotvec(move[3:6]) @ self._palm[:3, :3] @ self._home.T), *TURNS)
+        wanted = from_parts(from_rotvec(turned) @ self._home, place)
         self._q = self._ik.solve(self._q, wanted, max_step_rad=robot.ARM_MAX_VELOCITY * robot.CONTROL_PERIOD_S)
         self._palm = self._ik.forward(self._q)
         self._closed = float(np.clip(self._closed + move[6], 0.0, 1.0))

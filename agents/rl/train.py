@@ -54,7 +54,7 @@ class RLConfig:
     eval_episodes: int = 20
     batch_size: int = 256
     lr: float = 3e-4
-    updates: int = 1
+    updates: int = 2
     start: int = 500
     widths: tuple[int, ...] = (256, 256)
     shaping: Shaping = field(default_factory=Shaping)
