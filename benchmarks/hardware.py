@@ -1,6 +1,7 @@
 """Timing of the hardware link against emulated devices, on a quiet machine: ``python -m benchmarks.hardware arm``.
 
-``faults`` breaks everything once instead, and writes the fault table. Needs ``dexhil[real]``. The emulated arm asks for real-time
+``loop``: the 20 Hz loop for ten minutes; ``limits``: 100 episodes of a random policy, about 20 minutes;
+``faults`` breaks everything once, and writes the fault table. Needs ``dexhil[real]``. The emulated arm asks for real-time
 scheduling when it may, and counts every answer that is not back within its millisecond, as the robot does.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from benchmarks.hardware_episodes import measure_limits, measure_loop
 from benchmarks.hardware_fault_table import measure_faults
 from benchmarks.result import Result
 from dexhil_env import robot
@@ -103,7 +105,7 @@ def _fit(rows: F64, wanted: Callable[[float], float]) -> tuple[float, float]:
     return float(shifts[int(np.argmin(errors))]), min(errors)
 
 
-SECTIONS = {"arm": measure_arm, "faults": measure_faults}
+SECTIONS = {"arm": measure_arm, "loop": measure_loop, "limits": measure_limits, "faults": measure_faults}
 
 
 def main(names: list[str]) -> int:

@@ -124,7 +124,7 @@ class RealBackend:
         """
         del rng
         self.safety.refuse_stopped()
-        self._supervisor.rest("the episode is over")
+        self._supervisor.rest("the episode is over", gently=True)
         with self._supervisor.occupied():
             self._supervisor.check()
             self._homing.run()

@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 STATE_PERIOD_S: Final = 0.004
 MAX_HOMING_SPEED: Final = 0.3
 """Above this share of the limits the planner's motions trip the FR3's jerk limit (measured on an emulated arm)."""
+BRAKE_S: Final = 0.8
+"""From full speed the reference stands after half a second; an arm that does not is stopped after this long [s]."""
+STANDING: Final = 0.02
+"""Slower than this the arm stands [rad/s]."""
 ENDING_S: Final = 0.5
 """A stop takes libfranka 0.2 s; after this long a motion that goes on is not ours [s]."""
 
@@ -156,8 +160,17 @@ class FR3:
         """What went wrong since the last :meth:`recover`, oldest first; empty when all is well."""
         return list(self._faults.texts)
 
+    def brake(self) -> None:
+        """Come to rest within the reference's limits and wait for it, for a :meth:`stop` that jerks nothing; no more than BRAKE_S."""
+        if not self._tracking:
+            return
+        self._aim.rest(self.now())
+        deadline = time.monotonic() + min(BRAKE_S, 0.8 * self.config.dead_man_stop_s)
+        while self._tracking and np.abs(self.state().dq).max() > STANDING and time.monotonic() < deadline:
+            time.sleep(STATE_PERIOD_S)
+
     def stop(self) -> None:
-        """End the motion; the arm holds. Safe at any time, from any thread."""
+        """End the motion at once; the arm holds. Safe at any time, from any thread."""
         with self._motion:
             link, tracked = self._link, self._tracking
             self._tracking = False

@@ -62,6 +62,12 @@ class Aim:
             self.reference.aim(q, stamp_ns)
             self._asked_s, self.holding = now_s, False
 
+    def rest(self, now_s: float) -> None:
+        """Brake and stand, as if a last set point asked for it now [s]."""
+        with self._lock:
+            self.reference.hold()
+            self._asked_s = now_s
+
     def tick(self, dt: float, now_s: float, q: F64, age_s: float) -> tuple[F64, F64]:
         """Advance the reference.
 

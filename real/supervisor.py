@@ -83,10 +83,12 @@ class Supervisor:
             self.safety.tell(event, text)
         self.halt()
 
-    def rest(self, reason: str) -> None:
-        """End an episode: arm and hand hold."""
+    def rest(self, reason: str, gently: bool = False) -> None:
+        """End an episode: arm and hand hold; ``gently`` brakes the arm within its limits before."""
         with self._lock:
             if self.safety.state in (State.RUN, State.HOLD, State.READY):
+                if gently:
+                    self._arm.brake()
                 self.halt()
                 self.safety.tell(Event.REST, reason)
 

@@ -18,7 +18,7 @@ from real.emulator import fci_wire as wire
 from real.emulator.arm_body import ArmBody, ArmReading
 from real.emulator.fci_state import StateFrame
 from real.emulator.fci_wire import Command, Controller, ErrorBit, Generator, MoveStatus, RecoveryStatus, RobotMode, Status
-from real.emulator.fr3_limits import PERIOD_S, LimitCheck
+from real.emulator.fr3_limits import PERIOD_S, TOUCH, LimitCheck
 from real.emulator.fr3_urdf import fr3_urdf
 
 logger = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ class ControlBox:
 
     def _watch(self, reading: ArmReading) -> None:
         """Range, velocity and collisions of the moving arm."""
-        bit = self.check.measured(reading.q, reading.dq)
+        bit = self.check.measured(reading.q, reading.dq, bool(np.abs(reading.tau_ext).max() > TOUCH))
         if bit is None and (np.abs(reading.tau_ext) > self.torque_limit).any():
             bit = ErrorBit.JOINT_REFLEX
         if bit is None and (np.abs(reading.wrench) > self.force_limit).any():

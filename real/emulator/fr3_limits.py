@@ -20,6 +20,8 @@ VELOCITY_OFFSET: Final[F64] = np.array([0.30, 0.20, 0.20, 0.30, 0.35, 0.35, 0.35
 DECELERATION: Final[F64] = np.array([6.0, 2.585, 3.5, 4.0, 17.0, 5.5, 17.0])
 """The velocity limit at a distance d from the end of the range is ``sqrt(2 deceleration d) - offset``, capped."""
 _ROUNDING: Final = 1e-3
+TOUCH: Final = 0.01
+"""Above this external torque something pushes the arm; the emulated arm feels exactly nothing otherwise [Nm]."""
 _MEASURED_MARGIN: Final = 0.05
 """Tolerance of the check of the measured velocity [rad/s]; our choice, the maker publishes none."""
 
@@ -35,7 +37,8 @@ def velocity_limits(q: F64) -> tuple[F64, F64]:
 class Worst:
     """Largest magnitudes of a run, and how much of the limit they used (1 = at the limit).
 
-    ``measured`` is the arm's motion, ``commanded`` the stream of a motion generator, ``torque`` what an external controller asked for.
+    ``measured`` is the arm's motion (``in_contact``: while something pushed it), ``commanded`` the stream of a motion generator,
+    ``torque`` what an external controller asked for.
     """
 
     values: dict[str, float] = field(default_factory=dict[str, float])
@@ -99,14 +102,21 @@ class LimitCheck:
         outside = (dq < low - _ROUNDING).any() or (dq > high + _ROUNDING).any()
         return self._fail(ErrorBit.JOINT_MOTION_GENERATOR_VELOCITY_LIMITS_VIOLATION) if outside else None
 
-    def measured(self, q: F64, dq: F64) -> ErrorBit | None:
-        """Check the arm itself: joint range and velocity; acceleration and jerk are only noted (no robot measures them)."""
+    def measured(self, q: F64, dq: F64, touched: bool = False) -> ErrorBit | None:
+        """Check the arm itself: joint range and velocity; acceleration and jerk are only noted (no robot measures them).
+
+        Args:
+            q: (7,) [rad].
+            dq: (7,) [rad/s].
+            touched: something pushes the arm: what a knock does is noted apart, for no driver can help it.
+        """
         self.worst.note("measured_velocity", dq, robot.ARM_MAX_VELOCITY)
+        apart = "_in_contact" if touched else ""
         if self._dq is not None:
             ddq = (dq - self._dq) / PERIOD_S
-            self.worst.note("measured_acceleration", ddq, robot.ARM_MAX_ACCELERATION)
+            self.worst.note("measured_acceleration" + apart, ddq, robot.ARM_MAX_ACCELERATION)
             if self._ddq is not None:
-                self.worst.note("measured_jerk", (ddq - self._ddq) / PERIOD_S, MAX_JERK)
+                self.worst.note("measured_jerk" + apart, (ddq - self._ddq) / PERIOD_S, MAX_JERK)
             self._ddq = ddq
         self._dq = dq
         if (q < robot.ARM_LOW).any() or (q > robot.ARM_HIGH).any():

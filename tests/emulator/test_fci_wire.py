@@ -142,3 +142,11 @@ def test_measured_limits():
     assert check.measured(robot.ARM_HOME, np.zeros(7)) is None
     assert check.measured(robot.ARM_HOME, np.full(7, 2.7)) == wire.ErrorBit.JOINT_VELOCITY_VIOLATION
     assert check.measured(robot.ARM_HIGH + 0.001, np.zeros(7)) == wire.ErrorBit.JOINT_POSITION_LIMITS_VIOLATION
+
+
+def test_what_a_knock_does_is_noted_apart():
+    check = LimitCheck()
+    for speed, touched in ((0.0, False), (0.001, False), (0.05, True), (0.05, False), (0.052, False)):
+        check.measured(robot.ARM_HOME, np.full(7, speed), touched)
+    assert check.worst.values["measured_acceleration"] == pytest.approx(2.0)
+    assert check.worst.values["measured_acceleration_in_contact"] == pytest.approx(49.0)

@@ -39,6 +39,20 @@ def test_it_follows_20_hz_set_points_within_the_limits(arm, fr3):
         assert status.ratios[name] <= 1.0, (name, status.worst[name])
 
 
+@pytest.mark.parametrize("brakes", [True, False])
+def test_a_motion_that_brakes_before_it_ends_keeps_the_limits(arm, fr3, brakes):
+    fr3.start()
+    drive(fr3, 0.8, lambda t: 0.6 * t * t * np.array([0, 0, 0, 0, 0, 0, 1.0]), period_s=0.02)
+    assert fr3.state().dq[6] > 0.5
+    if brakes:
+        fr3.brake()
+        assert np.abs(fr3.state().dq).max() < 0.1
+    fr3.stop()
+    time.sleep(0.3)
+    assert fr3.faults() == []
+    assert (arm.status().ratios["measured_acceleration"] <= 1.0) == brakes
+
+
 def test_home_moves_and_waits(arm, fr3):
     fr3.start()
     for goal in (robot.ARM_HOME + 0.05, robot.ARM_HOME):

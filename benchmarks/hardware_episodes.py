@@ -1,0 +1,102 @@
+"""Whole episodes on an emulated robot: how well 20 Hz are kept for minutes, and whether wild policies drive the arm beyond its limits."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import gymnasium as gym
+import numpy as np
+from tqdm import tqdm
+
+from agents.recovery import recover_emulated
+from agents.simple import RandomPolicy
+from benchmarks.result import Result
+from dexhil_env import robot
+from dexhil_env.env import DexHiLEnv
+from dexhil_env.errors import RobotStopped
+from dexhil_env.registration import REAL_IDS, make_env
+from dexhil_env.types import F32
+from real.emulator.control_line import ControlLine
+
+LOOP_S: Final = 600.0
+"""How long the loop is watched [s]."""
+EPISODES, EPISODE_STEPS, FIRST_SEED = 100, 100, 7_200_000
+"""Random episodes over both tasks, their length (5 s), their first seed."""
+SWING: Final = np.concatenate([np.full(7, 0.08), np.full(12, 0.2)])
+PERIODS_S: Final = np.linspace(5.0, 9.0, 19)
+"""The motion under which the loop is watched: every joint swings about home [rad, s]."""
+
+
+def measure_loop() -> Iterator[Result]:
+    """Keep 20 Hz with both cameras; nothing stops the arm."""
+    steps = round(LOOP_S / robot.CONTROL_PERIOD_S)
+    env = make_env(REAL_IDS[0], emulate=True, max_episode_steps=steps + 100)
+    try:
+        env.reset(seed=FIRST_SEED)
+        begun = list[float]()
+        for index in tqdm(range(steps), desc="20 Hz loop", unit="step", mininterval=10):
+            begun.append(time.monotonic())
+            env.step(_swing(index * robot.CONTROL_PERIOD_S))
+        facts: dict[str, Any] = _unwrapped(env).backend.facts()  # type: ignore[attr-defined]
+    finally:
+        env.close()
+    wall, own = 1e3 * np.diff(begun)[1:], facts["period_ms"]
+    note = f"{steps} steps with two cameras, wall clock; p50 {np.median(wall):.2f}"
+    yield Result("loop, period p99", float(np.quantile(wall, 0.99)), "ms", at_most=51.0, note=note)
+    yield Result("loop, longest period", float(wall.max()), "ms", at_most=60.0, note=f"over 60 ms: {int((wall > 60).sum())}")
+    yield Result("loop, period p99 on the arm's clock", own["p99"], "ms", at_most=51.0, note=f"p50 {own['p50']}, longest {own['max']}")
+    yield Result("loop, waits for late news", float(facts["holds"]), "", note=f"{facts['held_s']} s; late ticks {facts['late_ticks']}")
+    for name, age in facts["age_ms"].items():
+        yield Result(f"loop, age of {name}, p99", age["p99"], "ms", note=f"p50 {age['p50']}, oldest {age['max']}")
+
+
+def _swing(t_s: float) -> F32:
+    return (robot.HOME + SWING * np.sin(2 * np.pi * t_s / PERIODS_S)).clip(robot.LOW, robot.HIGH).astype(np.float32)
+
+
+def measure_limits() -> Iterator[Result]:
+    """Let a random policy do its worst, and ask the emulator, which looks at 1 kHz, what the arm was driven to."""
+    worst, stops, steps = dict[str, float](), list[str](), 0
+    for index, env_id in enumerate(REAL_IDS):
+        env = make_env(env_id, emulate=True, max_episode_steps=EPISODE_STEPS, cameras=())
+        try:
+            seeds = range(FIRST_SEED + index, FIRST_SEED + EPISODES, len(REAL_IDS))
+            for seed in tqdm(seeds, desc=env_id, unit="episode", mininterval=10):
+                done, stop = _wild_episode(env, seed)
+                steps, stops = steps + done, stops + ([stop] if stop else [])
+            for name, ratio in _ratios(env).items():
+                worst[name] = max(worst.get(name, 0.0), ratio)
+        finally:
+            env.close()
+    note = f"{EPISODES} random episodes, {steps} steps, looked at every ms"
+    for name, ratio in sorted(worst.items()):
+        limit = None if name.endswith("in_contact") else 100.0
+        yield Result(f"random policy, {name}", 100 * ratio, "% of the limit", at_most=limit, note=note)
+    kinds = {text: stops.count(text) for text in sorted(set(stops))}
+    yield Result("random policy, stops", float(len(stops)), "", note="; ".join(f"{count}x {text}" for text, count in kinds.items()))
+
+
+def _wild_episode(env: gym.Env[Any, F32], seed: int) -> tuple[int, str]:
+    """Return the steps of an episode, and why the robot stopped in it, if it did."""
+    policy, done = RandomPolicy(seed), 0
+    try:
+        observation, _ = env.reset(seed=seed)
+        over = False
+        while not over:
+            observation, _, terminated, truncated, _ = env.step(policy.act(observation, ""))
+            over, done = terminated or truncated, done + 1
+    except RobotStopped as stop:
+        recover_emulated(stop, env)
+        return done, str(stop).split(";")[0][:60]
+    return done, ""
+
+
+def _ratios(env: gym.Env[Any, F32]) -> dict[str, float]:
+    with ControlLine(_unwrapped(env).backend.config.session.emulator) as line:  # type: ignore[attr-defined]
+        return line.status().ratios
+
+
+def _unwrapped(env: gym.Env[Any, F32]) -> DexHiLEnv:
+    twin = env.unwrapped
+    assert isinstance(twin, DexHiLEnv)
+    return twin
