@@ -57,10 +57,15 @@ def demonstrate(env: PalmControl, episodes: int, seed: int, *, progress: bool = 
         over = truncated = False
         info: dict[str, object] = {}
         while not (over or truncated):
-            wish = expert.act({}, "")
-            action = env.action_towards(ik.forward(wish[ARM].astype(float)), wish[HAND].astype(float))
-            following, reward, over, truncated, info = env.step(action)
-            mine.append((seen, action, reward, following, over))
+            actions: list[F32] = []
+
+            def choose(said: list[F32] = actions) -> F32:
+                wish = expert.act({}, "")
+                said.append(env.action_towards(ik.forward(wish[ARM].astype(float)), wish[HAND].astype(float)))
+                return said[-1]
+
+            following, reward, over, truncated, info = env.run(choose)
+            mine.append((seen, np.stack(actions).mean(0), reward, following, over))
             seen = following
         if info["is_success"]:
             rows, won = rows + mine, won + 1

@@ -1,7 +1,8 @@
 """Seven numbers instead of nineteen: how the palm moves and how far the hand closes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import gymnasium as gym
 import numpy as np
@@ -19,6 +20,8 @@ from dexhil_env.types import ARM, F32, F64, HAND, Observation
 
 SPEEDS: Final = np.array([0.35, 0.35, 0.35, 2.0, 2.0, 2.0, 1.5])
 """What an action of 1 means: palm velocity [m/s], turn rate [rad/s], share of the closing way [1/s]; as fast as the simulated human."""
+HOLD: Final = 3
+"""Control periods that one action lasts (0.15 s): as often as a person decides, and a way to the goal of some twenty actions."""
 STEP: Final = SPEEDS * robot.CONTROL_PERIOD_S
 WORKSPACE: Final = (np.array([0.25, -0.42, 0.02]), np.array([0.85, 0.42, 0.60]))
 """Where the palm may go [m]."""
@@ -27,6 +30,11 @@ TURNS: Final = (np.array([-1.2, -0.6, -1.4]), np.array([0.3, 0.7, 2.5]))
 Without it, a learner that is still exploring turns the palm upwards and stays there."""
 HANDS: Final = {"plush": (plush.OPEN, plush.CLOSED), "tissue": (tissue.OPEN, tissue.SQUEEZE)}
 """Open and closed hand (12,) of each task [rad]; the learner goes from one to the other and back."""
+OBJECTS: Final = {
+    "plush": ("toy_x_m", "toy_y_m", "toy_centre_height_m", "toy_yaw_rad"),
+    "tissue": ("pack_x_m", "pack_y_m", "edge_height_m", "pack_yaw_rad"),
+}
+"""Which of a task's numbers say where its object is: x, y, height above the table [m], yaw [rad]."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +46,13 @@ class Shaping:
     Attributes:
         scale: of the potential.
         success: reward of a success.
-        per_step: cost of a control period.
+        per_step: cost of an action's time.
         gamma: discount; the learner's.
     """
 
     scale: float = 10.0
     success: float = 10.0
-    per_step: float = 0.02
+    per_step: float = 0.05
     gamma: float = 0.98
 
     def __call__(self, before: float, after: float, *, success: bool, over: bool) -> float:
@@ -76,7 +84,7 @@ class PalmControl(gym.Wrapper[Any, F32, Any, F32]):
         self._metrics: tuple[str, ...] = twin.task.metric_names
         assert isinstance(twin.observation_space, gym.spaces.Dict)
         widths = [int(np.prod(twin.observation_space[key].shape or ())) for key in STATE_KEYS]
-        size = sum(widths) + self._described(dict.fromkeys(self._metrics, 0.0)).size + 1
+        size = sum(widths) + self._described(dict.fromkeys(self._metrics, 0.0)).size + 7
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)  # pyright: ignore[reportAttributeAccessIssue]
         self.action_space = gym.spaces.Box(-1.0, 1.0, (7,), np.float32)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -100,8 +108,18 @@ class PalmControl(gym.Wrapper[Any, F32, Any, F32]):
         self._closed = self._closing(commanded[HAND])
 
     def step(self, action: F32) -> tuple[F32, float, bool, bool, dict[str, Any]]:
-        """Move palm and hand for one control period."""
-        observation, _, terminated, truncated, info = self.env.step(self.targets(action))
+        """Move palm and hand for HOLD control periods."""
+        return self.run(lambda: action)
+
+    def run(self, choose: Callable[[], F32]) -> tuple[F32, float, bool, bool, dict[str, Any]]:
+        """Take the time of one action, but ask ``choose`` for one (7,) at every control period; returns what :meth:`step` does."""
+        self.follow()
+        terminated = truncated = False
+        observation, info = cast("Observation", {}), dict[str, Any]()
+        for _ in range(HOLD):
+            observation, _, terminated, truncated, info = self.env.step(self.targets(choose()))
+            if terminated or truncated:
+                break
         progress = float(info["progress"])
         reward = self.shaping(self._progress, progress, success=bool(info["is_success"]), over=terminated)
         self._progress = progress
@@ -130,9 +148,15 @@ class PalmControl(gym.Wrapper[Any, F32, Any, F32]):
         return float(np.clip((hand - self._open) @ self._way / (self._way @ self._way), 0.0, 1.0))
 
     def see(self, observation: Observation, info: dict[str, Any]) -> F32:
-        """Return what the learner sees: the robot's state, what the task measures, and how far the hand is told to close."""
+        """Return what the learner sees: the robot, what the task measures, the object from the palm, how far the hand is told to close."""
         parts = [np.ravel(observation[key]) for key in STATE_KEYS]
-        return np.concatenate([*parts, self._described(info), [self._closed]]).astype(np.float32)
+        return np.concatenate([*parts, self._described(info), self._from_palm(info), [self._closed]]).astype(np.float32)
+
+    def _from_palm(self, metrics: dict[str, Any]) -> F64:
+        """Where the object is [m] and which way it is turned, in the palm's frame (6,)."""
+        x, y, height, yaw = (float(metrics[name]) for name in OBJECTS[self.twin.task.name])
+        to_palm = self._palm[:3, :3].T
+        return np.concatenate([to_palm @ (np.array([x, y, height]) - self._palm[:3, 3]), to_palm @ [np.cos(yaw), np.sin(yaw), 0.0]])
 
     def see_now(self) -> F32:
         """Return what the learner sees of the present state, whoever has driven until now."""

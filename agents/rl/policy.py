@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.checkpoint import ACTOR_KIND, CONFIG, WEIGHTS, is_actor, read_tensors, write_tensors, write_text
-from agents.rl.palm import PalmControl
+from agents.rl.palm import HOLD, PalmControl
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.errors import CheckpointError
 from dexhil_env.hil.expert import Goal
@@ -72,8 +72,11 @@ class RLPolicy:
         self._actor = Actor(size, tuple(facts["widths"]))
         self._actor.load_state_dict(read_tensors(folder / WEIGHTS)[0])
 
-    def reset(self, seed: int | None = None) -> None:
-        """Nothing to forget: every action starts from where the robot is commanded."""
+        self._held, self._action = 0, np.zeros(7, np.float32)
+
+    def reset(self, seed: int | None = None) -> None:  # noqa: ARG002  (nothing here is drawn)
+        """Decide afresh next time, from where the robot is commanded then."""
+        self._held = 0
 
     def _think(self) -> F32:
         with torch.inference_mode():
@@ -81,7 +84,10 @@ class RLPolicy:
 
     def act(self, observation: Observation, instruction: str) -> F32:  # noqa: ARG002  (privileged: looks at the scene instead)
         """Return joint targets (19,) [rad]."""
-        return self.control.targets(self._think())
+        if self._held == 0:
+            self._action = self._think()
+        self._held = (self._held + 1) % HOLD
+        return self.control.targets(self._action)
 
 
 class RLExpert:
@@ -95,6 +101,7 @@ class RLExpert:
 
     def goal(self, T_base_ee: F64, hand: F64, t_s: float) -> Goal:  # noqa: ARG002
         """Return the next goal."""
+        self._policy.reset()  # the person's hand is elsewhere than the plan thought
         joints = self._policy.act({}, "")
         control = self._policy.control
         return Goal(control.palm, joints[HAND].astype(float), "learnt")

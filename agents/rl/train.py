@@ -15,6 +15,7 @@ from agents.checkpoint import write_text
 from agents.rl.buffer import HalfDemonstrations
 from agents.rl.critic import NormedPolicy
 from agents.rl.demos import demonstrate
+from agents.rl.imitate import ImitatingSAC
 from agents.rl.palm import PalmControl, Shaping
 from agents.rl.policy import Actor, save_actor
 from agents.settings import changed
@@ -33,28 +34,28 @@ class RLConfig:
     """How to learn.
 
     Attributes:
-        steps: environment steps.
+        steps: actions, of 0.15 s each.
         demos: demonstrations in the buffer; half of every batch. 0 learns alone.
         eval_every: steps between evaluations.
         eval_episodes: episodes of each.
         batch_size: of an update.
         lr: learning rate.
-        updates: updates per environment step.
-        start: steps before the first update.
+        updates: updates per action.
+        start: actions before the first update.
         widths: hidden layers of actor and critics.
         shaping: the reward.
-        max_episode_steps: time limit.
+        max_episode_steps: time limit, in control periods of 0.05 s.
         seed: of network, noise and scenes.
         env_kwargs: further arguments of the environment.
     """
 
-    steps: int = 60_000
+    steps: int = 40_000
     demos: int = 30
     eval_every: int = 5_000
     eval_episodes: int = 20
     batch_size: int = 256
     lr: float = 3e-4
-    updates: int = 2
+    updates: int = 1
     start: int = 500
     widths: tuple[int, ...] = (256, 256)
     shaping: Shaping = field(default_factory=Shaping)
@@ -128,10 +129,10 @@ def _same_settings(folder: Path, settings: dict[str, Any]) -> None:
 def _learner(env: Scaled, config: RLConfig, folder: Path) -> SAC:
     saved = folder / "resume.zip"
     if saved.exists():
-        model = SAC.load(saved, env)
+        model = ImitatingSAC.load(saved, env)
         model.load_replay_buffer(folder / "resume_buffer.pkl")
         return model
-    return SAC(
+    return ImitatingSAC(
         NormedPolicy, env, ent_coef=f"auto_{ENTROPY}", learning_rate=config.lr, buffer_size=max(config.steps, 1000),
         learning_starts=config.start, batch_size=config.batch_size, gamma=config.shaping.gamma, train_freq=1, gradient_steps=config.updates,
         seed=config.seed, replay_buffer_class=HalfDemonstrations, policy_kwargs={"net_arch": list(config.widths)}, device="cpu",

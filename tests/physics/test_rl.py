@@ -1,6 +1,7 @@
 """Reinforcement learning with demonstrations: the reward, the seven numbers, the batch, the exported actor."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from agents.checkpoint import is_actor
 from agents.rl.buffer import HalfDemonstrations
 from agents.rl.critic import NormedPolicy
 from agents.rl.demos import Transitions, demonstrate
-from agents.rl.palm import STEP, PalmControl, Shaping
+from agents.rl.imitate import ImitatingSAC
+from agents.rl.palm import HOLD, STEP, PalmControl, Shaping
 from agents.rl.policy import Actor, RLExpert, RLPolicy, save_actor
 from agents.rl.train import DEMO_SEED, RLConfig, make_control, read_curve, train_rl
 from agents.rollouts import make_policy
@@ -50,13 +52,13 @@ def test_hovering_just_below_success_does_not_pay() -> None:
     assert finish > hover
 
 
-def test_an_action_moves_palm_and_hand_by_one_step(env: PalmControl) -> None:
+def test_an_action_moves_palm_and_hand_for_as_long_as_it_lasts(env: PalmControl) -> None:
     env.reset(seed=0)
     before, closed = env.palm, env._closed
     env.step(np.array([1, -1, 0.5, 0, 0, 0.5, 1], np.float32))
-    np.testing.assert_allclose(env.palm[:3, 3] - before[:3, 3], STEP[:3] * [1, -1, 0.5], atol=2e-3)
-    np.testing.assert_allclose(rotvec(env.palm[:3, :3] @ before[:3, :3].T), [0, 0, 0.5 * STEP[5]], atol=5e-3)
-    assert env._closed == pytest.approx(min(closed + STEP[6], 1.0))
+    np.testing.assert_allclose(env.palm[:3, 3] - before[:3, 3], HOLD * STEP[:3] * [1, -1, 0.5], atol=2e-3)
+    np.testing.assert_allclose(rotvec(env.palm[:3, :3] @ before[:3, :3].T), [0, 0, HOLD * 0.5 * STEP[5]], atol=5e-3)
+    assert env._closed == pytest.approx(min(closed + HOLD * STEP[6], 1.0))
 
 
 def test_what_is_asked_for_towards_a_pose_goes_there(env: PalmControl) -> None:
@@ -72,6 +74,23 @@ def test_what_is_asked_for_towards_a_pose_goes_there(env: PalmControl) -> None:
         assert (targets <= HIGH.astype(np.float32)).all()
     np.testing.assert_allclose(env.palm, goal, atol=2e-3)
     assert env._closed == pytest.approx(0.4)
+
+
+def test_the_object_is_seen_from_the_palm(env: PalmControl) -> None:
+    _, info = env.reset(seed=3)
+    seen, *_, info = env.step(np.array([0.5, 0, -0.5, 0.2, 0.1, 0.4, 0], np.float32))
+    offset, heading = seen[-7:-4].astype(float), seen[-4:-1].astype(float)
+    place = [info[name] for name in ("toy_x_m", "toy_y_m", "toy_centre_height_m")]
+    np.testing.assert_allclose(env.palm[:3, :3] @ offset + env.palm[:3, 3], place, atol=1e-5)
+    turned = env.palm[:3, :3] @ heading
+    assert np.arctan2(turned[1], turned[0]) == pytest.approx(info["toy_yaw_rad"], abs=1e-5)
+
+
+def test_the_palm_is_not_turned_upwards(env: PalmControl) -> None:
+    env.reset(seed=2)
+    for _ in range(60):
+        env.targets(np.array([0, 0, 0, 1, 0, 0, 0], np.float32))
+    assert env.palm[2, 2] < -0.5, "its z axis points down"
 
 
 def test_the_palm_stays_in_the_workspace(env: PalmControl) -> None:
@@ -172,6 +191,45 @@ def test_an_actor_of_another_task_is_refused(tmp_path) -> None:
     with pytest.raises(CheckpointError, match="sees 12 numbers"):
         RLPolicy(tmp_path, make_env(PLUSH, cameras=()).unwrapped)
     assert not is_actor(tmp_path / "nothing")
+
+
+def test_an_actor_decides_as_often_as_it_learnt(tmp_path, monkeypatch) -> None:
+    env = make_env(PLUSH, cameras=(), max_episode_steps=30)
+    save_actor(Actor(PalmControl(env).observation_space.shape[0], (8,)), PLUSH, tmp_path, {})
+    policy, decided = RLPolicy(tmp_path, env.unwrapped), []
+    looks = policy.control.see_now
+    monkeypatch.setattr(policy.control, "see_now", lambda: decided.append(1) or looks())
+    env.reset(seed=0)
+    policy.reset(0)
+    for _ in range(2 * HOLD):
+        policy.act({}, "")
+    assert len(decided) == 2
+    policy.act({}, "")
+    policy.reset()  # a person drives
+    policy.act({}, "")
+    assert len(decided) == 4
+
+
+def better(critic_says: float) -> float:
+    """How far a step of imitation moves an actor towards what was shown, where critics value that by so much more than its own."""
+    torch.manual_seed(0)
+    env = PalmControl(make_env(PLUSH, cameras=(), max_episode_steps=30))
+    learner = ImitatingSAC(NormedPolicy, env, buffer_size=10, device="cpu", learning_rate=1e-2)
+    shown = SimpleNamespace(observations=torch.randn(16, env.observation_space.shape[0]), actions=torch.full((16, 7), 0.5))
+    learner._value = lambda seen, actions: critic_says * (actions == 0.5).all(1, keepdim=True)
+
+    def distance() -> float:
+        return float((learner.actor(shown.observations, deterministic=True) - 0.5).abs().mean().detach())
+
+    before = distance()
+    for _ in range(20):
+        learner._imitate(shown)
+    return before - distance()
+
+
+def test_what_was_shown_is_imitated_only_where_it_is_better() -> None:
+    assert better(1.0) > 0.2
+    assert better(-1.0) == pytest.approx(0.0)
 
 
 def test_settings_that_cannot_learn_are_refused() -> None:
