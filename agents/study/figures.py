@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from agents.draw import AMBER, BLUE, FILLS, GREEN, GRID, INK, PURPLE, SOFT, VERMILLION, Canvas, Frame, spread, text_width
 from agents.study.arms import WARMUP
-from agents.study.draw import AMBER, BLUE, FILLS, GREEN, GRID, INK, PURPLE, SOFT, VERMILLION, Canvas, Frame, spread, text_width
 from agents.study.labour import labour
 from agents.study.modes import mode_counts
 from agents.study.results import REFERENCE, Study

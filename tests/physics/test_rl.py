@@ -13,6 +13,7 @@ from stable_baselines3 import SAC
 from agents.checkpoint import is_actor
 from agents.rl.buffer import HalfDemonstrations
 from agents.rl.critic import NormedPolicy
+from agents.rl.curve import draw_curve
 from agents.rl.demos import Transitions, demonstrate
 from agents.rl.imitate import ImitatingSAC
 from agents.rl.palm import HOLD, STEP, PalmControl, Shaping
@@ -145,6 +146,7 @@ def test_a_run_is_resumed_and_its_actor_is_the_learners(tmp_path) -> None:
     longer = train_rl(PLUSH, RLConfig(**{**vars(config), "steps": 60}), tmp_path, progress=False)
     assert [row["steps"] for row in longer] == [20, 40, 60]
     assert read_curve(tmp_path) == longer
+    assert draw_curve(longer, "SAC").count("<title>") == 3, "a mark for every evaluation"
     assert len((tmp_path / "curve.jsonl").read_text().splitlines()) == 3, "nothing was learnt twice"
     with pytest.raises(ConfigError, match="other settings"):
         train_rl(PLUSH, RLConfig(**{**vars(config), "lr": 1e-3}), tmp_path, progress=False)

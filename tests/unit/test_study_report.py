@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from agents.study.draw import Canvas, Frame, spread
+from agents.draw import Canvas, Frame, spread
 from agents.study.figures import FIGURES
 from agents.study.report import SECTIONS, fill, write_study_report
 from agents.study.results import load_study
