@@ -20,7 +20,7 @@ from dexhil_env import robot
 from dexhil_env.clock import Rate
 from dexhil_env.errors import ActionError, DeviceError
 from dexhil_env.types import F64
-from real.fr3_aim import Aim
+from real.fr3_aim import Aim, bounded_velocity
 from real.fr3_config import FR3Config
 from real.fr3_faults import Faults
 from real.fr3_link import FrankaLink, LinkLost
@@ -302,7 +302,7 @@ class FR3:
         state = self.state()
         q, dq = self._aim.tick(dt, now, state.q, state.age_s)
         if self._tracking:
-            link.set_target(q, dq)
+            link.set_target(q, bounded_velocity(q, dq, state.q, state.dq, np.array(self.config.stiffness)))
         if self._aim.silent_s(now) > self.config.dead_man_stop_s:
             self._fault(f"no set point for {self.config.dead_man_stop_s:g} s")
 

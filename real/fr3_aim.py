@@ -15,6 +15,27 @@ _MAX_TICKS: Final = 4
 """A late tick moves the reference by so many periods at most."""
 
 
+TORQUE_SHARE: Final = 0.85
+"""Of the joints' torque, what the tracker may ask for; the rest is for gravity of what the hand holds, and for late readings."""
+
+
+def bounded_velocity(q_d: F64, dq_d: F64, q: F64, dq: F64, stiffness: F64) -> F64:
+    """Return the velocity to ask for, so that spring and critical damper together stay below the joints' torque.
+
+    Without it an arm that is knocked to a halt while its reference runs on asks its wrist for more than 12 Nm, which is a reflex.
+
+    Args:
+        q_d: (7,) reference [rad].
+        dq_d: (7,) its velocity [rad/s].
+        q: (7,) the arm [rad].
+        dq: (7,) its velocity [rad/s].
+        stiffness: (7,) of the tracker [Nm/rad].
+    """
+    spring, damping = stiffness * (q_d - q), 2.0 * np.sqrt(stiffness)
+    most = TORQUE_SHARE * robot.ARM_MAX_TORQUE
+    return np.clip(dq_d, dq + (-most - spring) / damping, dq + (most - spring) / damping)
+
+
 class Aim:
     """Where the arm is led. May be used from two threads: one gives set points, one leads.
 

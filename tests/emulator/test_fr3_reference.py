@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from dexhil_env import robot
 from dexhil_env.limits import Limiter
+from real.fr3_aim import bounded_velocity
+from real.fr3_config import FR3Config
 from real.fr3_reference import Reference
 
 DT = robot.SERVO_PERIOD_S
@@ -148,3 +150,16 @@ def test_no_time_no_motion(reference):
     reference.aim(robot.ARM_HOME + 0.05, 1)
     q, _ = reference.tick(0.0, robot.ARM_HOME)
     np.testing.assert_array_equal(q, robot.ARM_HOME)
+
+
+def test_spring_and_damper_together_stay_below_the_joints_torque():
+    config = FR3Config("127.0.0.1")
+    rng, stiffness = np.random.default_rng(0), np.array(config.stiffness)
+    for _ in range(200):
+        q, dq, dq_d = rng.normal(0, 1, 7), rng.normal(0, 2, 7), rng.normal(0, 2, 7)
+        q_d = q + rng.uniform(-0.9, 0.9, 7) * config.max_error
+        asked = bounded_velocity(q_d, dq_d, q, dq, stiffness)
+        torque = stiffness * (q_d - q) + 2 * np.sqrt(stiffness) * (asked - dq)
+        assert (np.abs(torque) <= 0.85 * robot.ARM_MAX_TORQUE + 1e-9).all()
+    gentle = bounded_velocity(q + 0.005, dq + 0.05, q, dq, stiffness)
+    np.testing.assert_array_equal(gentle, dq + 0.05)
