@@ -52,6 +52,7 @@ class FR3:
         self.config = config
         self._link: FrankaLink | None = None
         self._state: ArmState | None = None
+        self._stiffness = np.array(config.stiffness)
         self._faults = Faults()
         self._threads: list[threading.Thread] = []
         self._alive = False
@@ -108,7 +109,7 @@ class FR3:
             if state.mode != "Idle":
                 raise DeviceError(f"the arm is in mode {state.mode}; it must be Idle: release the user stop, then call recover()")
             self._aim.begin(state.q)
-            link.track(np.array(self.config.stiffness))
+            link.track(self._stiffness)
             self._started_s, self._warned = time.monotonic(), False
             self._tracking = True
 
@@ -302,7 +303,7 @@ class FR3:
         state = self.state()
         q, dq = self._aim.tick(dt, now, state.q, state.age_s)
         if self._tracking:
-            link.set_target(q, bounded_velocity(q, dq, state.q, state.dq, np.array(self.config.stiffness)))
+            link.set_target(q, bounded_velocity(q, dq, state.q, state.dq, self._stiffness))
         if self._aim.silent_s(now) > self.config.dead_man_stop_s:
             self._fault(f"no set point for {self.config.dead_man_stop_s:g} s")
 

@@ -122,7 +122,7 @@ def moved() -> StudyConfig:
     """
     return StudyConfig(
         demo_kwargs=deepcopy(OFFLINE_TASKS),
-        arms=("dexhil", "dagger", "baseline", "trimmed", "on-site"),
+        arms=("dexhil", "dagger", "baseline", "control", "no-filter", "trimmed", "loss", "on-site"),
         every_round=("dexhil",),
     )
 
