@@ -11,6 +11,21 @@ from dexhil_env import robot
 from dexhil_env.types import F64
 
 
+def braking_velocity(distance: F64, max_dv: F64, period_s: float) -> F64:
+    """Largest speed from which ``distance`` >= 0 suffices to stop, in whole ticks.
+
+    With deceleration ``max_dv`` per tick the path of n ticks is ``dt (n v - dv n (n - 1) / 2)``; n is the smallest number of ticks after
+    which the rest of the speed is at most ``max_dv``.
+
+    Args:
+        distance: [rad], >= 0.
+        max_dv: change of velocity per tick [rad/s].
+        period_s: of the ticks [s].
+    """
+    n = np.maximum(np.ceil(0.5 * (np.sqrt(1.0 + 8.0 * distance / (max_dv * period_s)) - 1.0)), 1.0)
+    return distance / (n * period_s) + 0.5 * max_dv * (n - 1.0)
+
+
 class Limiter:
     """Second-order target filter with velocity, acceleration and range bounds.
 
@@ -40,19 +55,10 @@ class Limiter:
         self.position = np.clip(position, self._low, self._high)
         self.velocity = np.zeros_like(self.position)
 
-    def _braking_velocity(self, distance: F64) -> F64:
-        """Largest speed from which ``distance`` >= 0 suffices to stop, in whole ticks.
-
-        With deceleration dv per tick the path of n ticks is ``dt (n v - dv n (n - 1) / 2)``; n is the smallest number of ticks after
-        which the rest of the speed is at most dv.
-        """
-        n = np.maximum(np.ceil(0.5 * (np.sqrt(1.0 + 8.0 * distance / (self._dv_max * self._dt)) - 1.0)), 1.0)
-        return distance / (n * self._dt) + 0.5 * self._dv_max * (n - 1.0)
-
     def step(self, goal: F64) -> F64:
         """Advance one tick towards ``goal`` [rad] and return the target to send [rad] (a fresh array)."""
         error = np.minimum(np.maximum(goal, self._low), self._high) - self.position
-        velocity = np.sign(error) * np.minimum(self._braking_velocity(np.abs(error)), self._v_max)
+        velocity = np.sign(error) * np.minimum(braking_velocity(np.abs(error), self._dv_max, self._dt), self._v_max)
         velocity = np.minimum(np.maximum(velocity, self.velocity - self._dv_max), self.velocity + self._dv_max)
         self.velocity = velocity
         self.position = np.minimum(np.maximum(self.position + velocity * self._dt, self._low), self._high)

@@ -1,7 +1,8 @@
 """From the twin to a robot: how much does a policy lose, and does one round of correction on the robot bring it back?
 
-The robot is emulated and set away from the twin (friction, latency, noise, camera delay); the true drivers talk to it over the wire. Every
-part is kept in the folder, so the same command continues an interrupted run. About 90 minutes on two idle cores.
+The robot is emulated and set away from the twin (friction, latency, noise, camera delay); the true drivers talk to it over the wire. A
+control is trained for as many steps without the corrections: what it gains is training, not correction. Every part is kept in the folder,
+so the same command continues an interrupted run. About 90 minutes on two idle cores.
 
     python examples/sim_to_real.py runs/sim_to_real
 """
@@ -56,57 +57,73 @@ class Settings:
     demonstrations: Path = SHIPPED / "data"
 
 
-def measure(folder: Path, name: str, policy: Path, settings: Settings) -> dict[str, EvalResult]:
-    """Evaluate in the twin, and over the wire on the perturbed robot."""
+def measure(folder: Path, name: str, policy: Path, settings: Settings, places: tuple[str, ...]) -> dict[str, EvalResult]:
+    """Evaluate in the twin, over the wire on a robot like the twin, and over the wire on the perturbed robot."""
     seeds = range(EVAL_SEED, EVAL_SEED + settings.episodes)
     found: dict[str, EvalResult] = {}
     for env_id, real_id in zip(ENV_IDS, REAL_IDS, strict=True):
-        places: tuple[tuple[str, dict[str, Any], int], ...] = (
-            (env_id, {}, default_workers()),
-            (real_id, {"emulate": True}, 1),
-            (real_id, {"emulate": True, "reality": REALITY}, 1),
-        )
-        for index, (place, options, workers) in enumerate(places):
-            key = f"{task_name(env_id)}-{('twin', 'wire', 'robot')[index]}"
-            path = folder / f"{name}-{key}.json"
-            found[key] = evaluate_once(path, Job(place, str(policy), env_kwargs=options), seeds, workers, go_on=recover_emulated)
+        all_places: dict[str, tuple[str, dict[str, Any], int]] = {
+            "twin": (env_id, {}, default_workers()),
+            "wire": (real_id, {"emulate": True}, 1),
+            "robot": (real_id, {"emulate": True, "reality": REALITY}, 1),
+        }
+        for place in places:
+            key = f"{task_name(env_id)}-{place}"
+            where, options, workers = all_places[place]
+            job = Job(where, str(policy), env_kwargs=options)
+            found[key] = evaluate_once(folder / f"{name}-{key}.json", job, seeds, workers, go_on=recover_emulated)
             low, high = found[key].interval
             print(f"{name:>7} {key:<13} {found[key].n_success}/{len(seeds)}  [{low:.0%}, {high:.0%}]", flush=True)
     return found
 
 
-def correct(folder: Path, settings: Settings) -> Path:
-    """One round on the perturbed robot: corrections by the simulated human over the wire, then weighted training."""
+def correct(folder: Path, settings: Settings) -> EpisodeStore:
+    """Collect one round's corrections by the simulated human, over the wire, on the perturbed robot."""
     corrections = EpisodeStore(folder / "corrections")
     quota = Quota(settings.corrections, "correction", max_tries=6, required=False)
     for index, real_id in enumerate(REAL_IDS):
         job = Job(real_id, str(settings.policy), ScriptedConfig(handback="when_safe"), {"emulate": True, "reality": REALITY}, round_index=1)
         collect(job, corrections, quota, CORRECTION_SEED + 10_000 * index, go_on=recover_emulated)
-    target = folder / "train"
+    return corrections
+
+
+def retrain(folder: Path, name: str, settings: Settings, *extra: EpisodeStore) -> Path:
+    """Train the policy on its demonstrations and ``extra``, weighted; return the new policy's folder."""
+    target = folder / name
     if not (target / POLICY_FOLDER / "config.json").exists():
         shutil.rmtree(target, ignore_errors=True)
         start, demonstrations = load_policy(settings.policy), EpisodeStore.open(settings.demonstrations)
-        parts = [StoreView(store, list(range(len(store)))) for store in (demonstrations, corrections)]
-        data = ChunkDataset(JoinedView(parts), start.config, FilterConfig(intervention_free="drop"), cache=folder / "frames")
+        parts = [StoreView(store, list(range(len(store)))) for store in (demonstrations, *extra)]
+        data = ChunkDataset(JoinedView(parts), start.config, FilterConfig(intervention_free="drop"), cache=folder / f"{name}-frames")
         train(start, data, replace(TrainConfig(steps=settings.steps, lr=5e-4, warmup=30), weights=WeightConfig()), target)
     return target / POLICY_FOLDER
+
+
+def summarise(before: dict[str, EvalResult], others: dict[str, dict[str, EvalResult]]) -> dict[str, Any]:
+    """Successes of every policy in every place with intervals, and paired differences from the policy that came from the twin."""
+    rows: dict[str, Any] = {}
+    for name, results in ({"before": before} | others).items():
+        for key, result in results.items():
+            wins, n = result.n_success, len(result.success)
+            row: dict[str, Any] = {"success": wins, "n": n, "ci95": wilson_interval(wins, n)}
+            line = f"{name:>8} {key:<13} {wins:>3} of {n}"
+            if name != "before":
+                change = compare_paired(before[key].success, result.success)
+                row |= {"difference": change.difference, "difference_ci95": [change.low, change.high]}
+                line += f"  ({change.difference:+.0%} [{change.low:+.0%}, {change.high:+.0%}])"
+            rows[f"{name} {key}"] = row
+            print(line)
+    return rows
 
 
 def main(folder: tyro.conf.Positional[Path], settings: Settings = Settings()) -> None:
     """Measure, correct one round on the robot, measure again."""
     folder.mkdir(parents=True, exist_ok=True)
-    before = measure(folder, "before", settings.policy, settings)
-    after = measure(folder, "after", correct(folder, settings), settings)
+    before = measure(folder, "before", settings.policy, settings, ("twin", "wire", "robot"))
+    after = measure(folder, "after", retrain(folder, "train", settings, correct(folder, settings)), settings, ("robot", "twin"))
+    control = measure(folder, "control", retrain(folder, "control", settings), settings, ("robot",))
     summary: dict[str, Any] = {"reality": REALITY, "episodes": settings.episodes, "first_seed": EVAL_SEED}
-    for key in before:
-        was, now = before[key].success, after[key].success
-        change = compare_paired(was, now)
-        summary[key] = {
-            "before": sum(was), "before_ci95": wilson_interval(sum(was), len(was)), "after": sum(now),
-            "after_ci95": wilson_interval(sum(now), len(now)), "difference": change.difference,
-            "difference_ci95": [change.low, change.high],
-        }  # fmt: skip
-        print(f"{key:<13} {sum(was):>3} -> {sum(now):>3} of {len(was)}  ({change.difference:+.0%} [{change.low:+.0%}, {change.high:+.0%}])")
+    summary["results"] = summarise(before, {"after": after, "control": control})
     write_json(folder / "summary.json", summary)
 
 

@@ -27,7 +27,8 @@ class FR3Config:
         max_jump: a set point farther than this from the one before (the first: from the arm) is refused [rad].
         max_error: leash between reference and arm [rad]; times the stiffness it stays below 12 Nm at the wrist.
         speed: the reference's share of the arm's velocity limits.
-        acceleration: ... and of its acceleration limits; the arm overshoots the reference's acceleration by a third.
+        acceleration: ... and of its acceleration limits; with these two the arm itself keeps below three quarters of its limits,
+            whatever the policy (``python -m benchmarks.hardware limits``).
         dead_man_s: without a set point for this long the reference stands still [s].
         dead_man_stop_s: ... and for this long the motion ends [s].
         stale_hold_s: without news from the arm for this long the reference stands still [s].
@@ -49,8 +50,8 @@ class FR3Config:
     joint_margin: float = 0.1
     max_jump: float = 0.3
     max_error: Seven = (0.1, 0.1, 0.1, 0.1, 0.045, 0.075, 0.2)
-    speed: float = 0.5
-    acceleration: float = 0.5
+    speed: float = 0.35
+    acceleration: float = 0.3
     dead_man_s: float = 0.15
     dead_man_stop_s: float = 1.0
     stale_hold_s: float = 0.05

@@ -1,4 +1,4 @@
-"""The arm's reference at 200 Hz: set points that come at any rate, made into a motion that keeps velocity and acceleration limits.
+"""The arm's reference: set points that come at any rate, made into a motion that keeps velocity and acceleration limits.
 
 Set points are joined by straight lines, one set point behind, so that the velocity is known and can be fed forward. A filter behind them
 bounds velocity and acceleration; a stream that keeps the limits already (as the mux sends it) passes unchanged.
@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from dexhil_env import robot
+from dexhil_env.limits import braking_velocity
 from dexhil_env.types import F64
 
 STRETCH: Final = 1.1
@@ -96,6 +97,4 @@ class Reference:
 
 def _braking(distance: F64, acceleration: F64, dt: float) -> F64:
     """Velocity with which ``distance`` is covered and ended at rest: all of it in one tick if it is short."""
-    half = acceleration * dt / 2
-    size = np.abs(distance)
-    return np.sign(distance) * np.minimum(size / dt, np.sqrt(2 * acceleration * size + half * half) - half)
+    return np.sign(distance) * braking_velocity(np.abs(distance), acceleration * dt, dt)

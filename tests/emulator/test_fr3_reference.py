@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dexhil_env import robot
@@ -48,6 +48,7 @@ def test_a_set_point_is_reached_exactly_and_then_it_stands(reference):
     st.sampled_from([1, 7, 10]),
     st.sampled_from([robot.ARM_HOME, HIGH - 0.4, LOW + 0.4, HIGH]),
 )
+@example([[0.0] * 6 + [step] for step in (-0.25, 0, 0, 0, -0.25, 0.25, -0.25, 0, 0, 0, 0, 0)], 10, LOW + 0.4)
 @settings(max_examples=100, deadline=None)
 def test_whatever_comes_velocity_acceleration_and_range_are_kept(steps, ticks, where):
     reference = Reference(LOW, HIGH, MAX_V, MAX_A, np.full(7, 0.1))
