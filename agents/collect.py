@@ -8,8 +8,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from agents.job import Job
 from agents.recovery import GoOn, ask_to_recover
-from agents.rollouts import Job, run_many
+from agents.rollouts import run_many
 from agents.workers import Workers
 from dexhil_env.episode import Episode
 from dexhil_env.errors import DatasetError

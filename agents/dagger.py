@@ -18,8 +18,8 @@ from agents.collect import Quota, StoreView, collect, up_to_round
 from agents.data import ChunkDataset
 from agents.evaluate import EvalResult, evaluate_once
 from agents.filters import FilterConfig
+from agents.job import Job
 from agents.policy import VLAPolicy, load_policy
-from agents.rollouts import Job
 from agents.settings import changed
 from agents.trainer import POLICY_FOLDER, TrainConfig, train
 from agents.vla.config import VLAConfig

@@ -9,8 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from agents.job import Job
 from agents.recovery import GoOn, ask_to_recover
-from agents.rollouts import Job, run_many
+from agents.rollouts import run_many
 from agents.statistics import Paired, compare_paired, wilson_interval
 from agents.workers import Workers
 from dexhil_env.errors import DatasetError

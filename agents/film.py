@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.rollouts import Job, Runner
+from agents.job import Job
+from agents.runner import Runner
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.episode import Episode
 from dexhil_env.errors import ConfigError

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from agents.rollouts import Job, Runner
+from agents.job import Job
+from agents.runner import Runner
 from agents.workers import RayWorkers
 from dexhil_env.episode import Episode
 from dexhil_env.errors import ConfigError

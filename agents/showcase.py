@@ -6,7 +6,7 @@ from typing import Any
 
 from agents.evaluate import EvalResult
 from agents.film import COLOURS, film, source_spans
-from agents.rollouts import Job
+from agents.job import Job
 from dexhil_env.hil.scripted import ScriptedConfig
 from dexhil_env.registration import task_name
 

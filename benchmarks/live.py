@@ -12,7 +12,8 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from agents.rollouts import SWITCH_S, Job, Runner
+from agents.job import Job
+from agents.runner import SWITCH_S, Runner
 from benchmarks.result import Result
 from dexhil_env.hil.console.operator import ConsoleOperator
 from dexhil_env.hil.live.inbox import Inbox

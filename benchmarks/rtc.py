@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from agents.async_chunks import AsyncChunks
+from agents.job import Job
 from agents.policy import VLAPolicy, load_policy
-from agents.rollouts import SWITCH_S, Job, Runner
+from agents.runner import SWITCH_S, Runner
 from agents.statistics import wilson_interval
 from benchmarks.result import Result
 from benchmarks.rtc_policies import MAX_DELAY, trained

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from agents.rollouts import Job, Runner
+from agents.job import Job
+from agents.runner import Runner
 from benchmarks.result import Result, cpu_s
 from dexhil_env.registration import ENV_IDS
 

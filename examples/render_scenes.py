@@ -5,7 +5,8 @@ import argparse
 import imageio.v3 as iio
 import numpy as np
 
-from agents.rollouts import Job, Runner
+from agents.job import Job
+from agents.runner import Runner
 from dexhil_env.registration import ENV_IDS
 from dexhil_env.sim.scene import SceneConfig
 

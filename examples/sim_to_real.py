@@ -19,9 +19,9 @@ from agents.collect import JoinedView, Quota, StoreView, collect
 from agents.data import ChunkDataset
 from agents.evaluate import EvalResult, evaluate_once
 from agents.filters import FilterConfig
+from agents.job import Job
 from agents.policy import load_policy
 from agents.recovery import recover_emulated
-from agents.rollouts import Job
 from agents.statistics import compare_paired, wilson_interval
 from agents.trainer import POLICY_FOLDER, TrainConfig, train
 from agents.weights import WeightConfig

@@ -9,7 +9,8 @@ import tyro
 from agents.cli.operators import LIVE_EPISODE_S, DeviceOptions, human, wait_for_operator
 from agents.cli.robot import robot_options
 from agents.cli.rollout import line
-from agents.rollouts import Delay, Job, run_many
+from agents.job import Delay, Job
+from agents.rollouts import run_many
 from dexhil_env import robot
 from dexhil_env.hil.live.waiting import PersonLeft
 from dexhil_env.registration import ENV_IDS

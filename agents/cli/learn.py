@@ -13,10 +13,10 @@ from agents.collect import collect as run_collection
 from agents.dagger import CORRECTION_SEED, DEMO_SEED, DaggerRun, RunConfig
 from agents.data import ChunkDataset
 from agents.filters import FilterConfig
+from agents.job import Delay, Job
 from agents.parallel import spread
 from agents.parallel.config import ScaleConfig
 from agents.policy import VLAPolicy, load_policy
-from agents.rollouts import Delay, Job
 from agents.trainer import POLICY_FOLDER, TrainConfig
 from agents.trainer import train as run_training
 from agents.vla.config import PRESETS, VLAConfig

@@ -13,7 +13,8 @@ from agents.dagger import EVAL_SEED
 from agents.evaluate import EvalResult
 from agents.evaluate import evaluate as run_evaluation
 from agents.film import film
-from agents.rollouts import Delay, Job, make_policy
+from agents.job import Delay, Job
+from agents.runner import make_policy
 from agents.workers import parse_workers
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.errors import ConfigError

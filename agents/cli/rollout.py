@@ -8,7 +8,8 @@ import tyro
 
 from agents.cli.operators import DeviceOptions, Devices, human, leave_terminal, time_limit
 from agents.cli.robot import robot_options
-from agents.rollouts import Delay, Job, run_many
+from agents.job import Delay, Job
+from agents.rollouts import run_many
 from agents.statistics import wilson_interval
 from dexhil_env.episode import Episode
 from dexhil_env.hil.live.registry import REPLAY

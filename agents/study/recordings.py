@@ -11,7 +11,7 @@ from typing import Any
 
 from agents.collect import JoinedView, Quota, StoreView, collect
 from agents.dagger import CORRECTION_SEED, DEMO_SEED, SEED_STRIDE, SEEDS_PER_ROUND
-from agents.rollouts import Job
+from agents.job import Job
 from agents.study.arms import ARMS, WARMUP, DataSource
 from agents.study.config import StudyConfig
 from agents.study.facts import collection_facts

@@ -5,8 +5,8 @@ import torch
 
 from agents.collect import Quota, collect
 from agents.data import ChunkDataset
+from agents.job import Job
 from agents.policy import VLAPolicy
-from agents.rollouts import Job
 from agents.vla.config import preset
 from dexhil_env.store import EpisodeStore
 from tests.unit.agents_fixture import demos as made_up

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from agents.cli.rollout import recorded_job
+from agents.job import Job
 from agents.retarget.gestures import GESTURES
 from agents.retarget.human import AVERAGE, pose_keypoints
-from agents.rollouts import Job, Runner
+from agents.runner import Runner
 from dexhil_env.hil.live.registry import make_operator
 from dexhil_env.store import EpisodeStore
 from dexhil_env.types import ARM, HAND, Source

@@ -23,8 +23,9 @@ from websockets.sync.client import connect
 import agents.dagger
 from agents.cli import main
 from agents.collect import Quota, collect
+from agents.job import Job
 from agents.report import _takeovers
-from agents.rollouts import Job, run_many
+from agents.rollouts import run_many
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.console.operator import ConsoleOperator
 from dexhil_env.hil.live.registry import OperatorSpec

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from agents.evaluate import evaluate
-from agents.rollouts import Job, run_many
+from agents.job import Job
+from agents.rollouts import run_many
 from agents.workers import RayWorkers, parse_workers
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.scripted import ScriptedConfig

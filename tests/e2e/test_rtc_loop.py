@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from agents.cli import main
+from agents.job import Job
 from agents.policy import VLAPolicy, load_policy
-from agents.rollouts import Job, Runner
+from agents.runner import Runner
 from agents.vla.config import preset
 from dexhil_env import robot
 from dexhil_env.errors import ConfigError

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from agents.rollouts import Job, run_many
+from agents.job import Job
+from agents.rollouts import run_many
 from agents.serve.server import PolicyServer, ServeConfig
 from agents.serve.vla import ServedVLA
 from dexhil_env.hil.scripted import ScriptedConfig

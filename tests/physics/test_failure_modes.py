@@ -8,7 +8,8 @@ import pytest
 
 from agents.evaluate import EvalResult, evaluate
 from agents.failure_modes import CAUSES, SUCCESS, TWITCH_STEPS, ModeWatcher, _Eye, _Look, watch_failures
-from agents.rollouts import Job, Runner
+from agents.job import Job
+from agents.runner import Runner
 from dexhil_env.hil.experts import plush, tissue
 from dexhil_env.registration import ENV_IDS
 from dexhil_env.robot import ARM_HOME, HOME

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from agents.rollouts import Job, Runner
+from agents.job import Job
+from agents.runner import Runner
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.live.replay import ReplayOperator
 from dexhil_env.hil.live.waiting import PersonLeft

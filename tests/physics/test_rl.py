@@ -19,7 +19,7 @@ from agents.rl.imitate import ImitatingSAC
 from agents.rl.palm import HOLD, STEP, PalmControl, Shaping
 from agents.rl.policy import Actor, RLExpert, RLPolicy, save_actor
 from agents.rl.train import DEMO_SEED, RLConfig, make_control, read_curve, train_rl
-from agents.rollouts import make_policy
+from agents.runner import make_policy
 from dexhil_env import make_env
 from dexhil_env.errors import CheckpointError, ConfigError, DatasetError
 from dexhil_env.hil.scripted import ScriptedOperator

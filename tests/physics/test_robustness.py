@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from agents.rollouts import Job, run_many
+from agents.job import Job
+from agents.rollouts import run_many
 from benchmarks.stability import random_episodes
 from dexhil_env.registration import ENV_IDS
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from agents.rollouts import Job, Runner, run_many
+from agents.job import Job
+from agents.rollouts import run_many
+from agents.runner import Runner
 from dexhil_env import robot
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.hil.scripted import ScriptedConfig, ScriptedOperator

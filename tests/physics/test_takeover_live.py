@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.rollouts import Job, Runner
+from agents.job import Job
+from agents.runner import Runner
 from dexhil_env import robot
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.live.inbox import Inbox, Stamped

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.rollouts import Job, Runner
+from agents.job import Job
+from agents.runner import Runner
 from dexhil_env import robot
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.ik import ArmIK

@@ -4,7 +4,7 @@ import pytest
 
 from agents import evaluate as module
 from agents.evaluate import EvalResult, evaluate_once
-from agents.rollouts import Job
+from agents.job import Job
 
 
 @pytest.fixture

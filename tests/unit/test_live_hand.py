@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from agents.cli.operators import DeviceOptions, human, leave_terminal
+from agents.job import Job
 from agents.retarget.gestures import GESTURES
 from agents.retarget.human import AVERAGE, pose_keypoints
-from agents.rollouts import Job
 from dexhil_env import robot
 from dexhil_env.errors import ConfigError
 from dexhil_env.hil.live.glove import BURST, LATE_S, NAMES, NEW_SENDER_S, GloveLink, read_datagram

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import rollouts
+from agents import rollouts, runner
 from agents.collect import Quota, collect
+from agents.job import Job
 from agents.recovery import ask_to_recover
-from agents.rollouts import Job, Runner, run_many
+from agents.rollouts import run_many
+from agents.runner import Runner
 from dexhil_env import make_env
 from dexhil_env.errors import ConfigError, DeviceError, RobotStopped
 from dexhil_env.recorder import EpisodeRecorder
@@ -217,7 +219,7 @@ def test_ctrl_c_costs_no_time_of_a_person(monkeypatch, tmp_path, real):
                 raise KeyboardInterrupt
             return HOME.astype(np.float32)
 
-    monkeypatch.setattr(rollouts, "make_policy", lambda spec, env: Tired())
+    monkeypatch.setattr(runner, "make_policy", lambda spec, env: Tired())
     monkeypatch.setattr(rollouts, "REAL_IDS", (ENV_ID,) if real else ())
     store = EpisodeStore(tmp_path / "data")
     with pytest.raises(KeyboardInterrupt):
