@@ -28,8 +28,11 @@ from agents.weights import WeightConfig
 from agents.workers import default_workers
 from dexhil_env.hil.scripted import ScriptedConfig
 from dexhil_env.registration import ENV_IDS, REAL_IDS, task_name
+from dexhil_env.sim.scene import SceneConfig
+from dexhil_env.sim.tuning import RobotTuning
 from dexhil_env.store import EpisodeStore
 from dexhil_env.store.files import write_json
+from real.fr3_config import FR3Config
 
 REALITY: dict[str, float] = {
     "arm_friction": 2.0, "arm_damping": 1.5, "hand_gain": 0.8, "hand_latency_s": 0.03, "camera_delay_s": 0.04, "encoder_noise": 2e-4,
@@ -58,12 +61,14 @@ class Settings:
 
 
 def measure(folder: Path, name: str, policy: Path, settings: Settings, places: tuple[str, ...]) -> dict[str, EvalResult]:
-    """Evaluate in the twin, over the wire on a robot like the twin, and over the wire on the perturbed robot."""
+    """Evaluate in the twin, in the twin with the robot's limits, over the wire on a robot like the twin, and on the perturbed robot."""
+    gentle = SceneConfig(tuning=RobotTuning(arm_speed=FR3Config.speed, arm_acceleration=FR3Config.acceleration))
     seeds = range(EVAL_SEED, EVAL_SEED + settings.episodes)
     found: dict[str, EvalResult] = {}
     for env_id, real_id in zip(ENV_IDS, REAL_IDS, strict=True):
         all_places: dict[str, tuple[str, dict[str, Any], int]] = {
             "twin": (env_id, {}, default_workers()),
+            "limits": (env_id, {"scene": gentle}, default_workers()),
             "wire": (real_id, {"emulate": True}, 1),
             "robot": (real_id, {"emulate": True, "reality": REALITY}, 1),
         }
@@ -119,7 +124,7 @@ def summarise(before: dict[str, EvalResult], others: dict[str, dict[str, EvalRes
 def main(folder: tyro.conf.Positional[Path], settings: Settings = Settings()) -> None:
     """Measure, correct one round on the robot, measure again."""
     folder.mkdir(parents=True, exist_ok=True)
-    before = measure(folder, "before", settings.policy, settings, ("twin", "wire", "robot"))
+    before = measure(folder, "before", settings.policy, settings, ("twin", "limits", "wire", "robot"))
     after = measure(folder, "after", retrain(folder, "train", settings, correct(folder, settings)), settings, ("robot", "twin"))
     control = measure(folder, "control", retrain(folder, "control", settings), settings, ("robot",))
     summary: dict[str, Any] = {"reality": REALITY, "episodes": settings.episodes, "first_seed": EVAL_SEED}

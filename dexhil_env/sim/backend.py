@@ -165,8 +165,8 @@ class SimBackend:
         return dict.fromkeys(("arm", "hand", *self.cameras), 0.0)
 
     def limiter(self) -> Limiter:
-        """Return the plain limits of the joints."""
-        return Limiter()
+        """Return the limits of the joints, as the scene's tuning has them."""
+        return Limiter() if self.scene.tuning is None else self.scene.tuning.limiter()
 
     def _fingertip_force(self) -> F64:
         """Sum of contact force magnitudes on each distal link (5,) [N], thumb first."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from dexhil_env import robot
 from dexhil_env.errors import ConfigError, check_ranges
+from dexhil_env.limits import Limiter
 from dexhil_env.types import F64
 
 Seven = tuple[float, float, float, float, float, float, float]
@@ -25,13 +26,14 @@ _ARM: Final[dict[str, tuple[float, float]]] = {
 }
 _HAND: Final[dict[str, tuple[float, float]]] = {"hand_lag_s": (0.01, 1.0)}
 _SCALARS: Final[dict[str, tuple[float, float]]] = {"arm_latency_s": (0.0, 0.5), "hand_latency_s": (0.0, 0.5)}
+_SHARES: Final[dict[str, tuple[float, float]]] = {"arm_speed": (0.01, 1.0), "arm_acceleration": (0.01, 1.0)}
 _LINEAR: Final = 1
 """MuJoCo's code of linear interpolation between the samples of a delayed command."""
 
 
 @dataclass(frozen=True)
 class RobotTuning:
-    """Parameters of the twin's robot; None, and a latency of 0, keep the model as it is in ``assets``.
+    """Parameters of the twin's robot; None, a latency of 0 and a share of 1 keep the model as it is in ``assets``.
 
     Attributes:
         arm_stiffness: of the servos of the arm's joints, 7 numbers [Nm/rad].
@@ -43,6 +45,8 @@ class RobotTuning:
         arm_latency_s: from a target to the arm's servos [s].
         hand_latency_s: from a target to the hand's servos [s].
         hand_lag_s: time constant with which the motors of the hand follow, 12 numbers [s].
+        arm_speed: share of the FR3's velocity limits that targets of the arm keep, such as ``[arm] speed`` of a robot's settings.
+        arm_acceleration: ... and of its acceleration limits.
     """
 
     arm_stiffness: Sequence[float] | None = None
@@ -53,6 +57,8 @@ class RobotTuning:
     arm_latency_s: float = 0.0
     hand_latency_s: float = 0.0
     hand_lag_s: Sequence[float] | None = None
+    arm_speed: float = 1.0
+    arm_acceleration: float = 1.0
 
     def __post_init__(self) -> None:
         for names, count in ((_ARM, 7), (_HAND, 12)):
@@ -61,11 +67,19 @@ class RobotTuning:
                 if values is not None:
                     object.__setattr__(self, name, _numbers(name, values, count, bounds))
         check_ranges(self, _SCALARS, "RobotTuning.", "s")
+        check_ranges(self, _SHARES, "RobotTuning.")
 
     @property
     def lead_s(self) -> F64 | None:
         """(7,) lead of the arm's servos [s], None when there is none."""
         return None if self.arm_lead_s is None else np.array(self.arm_lead_s)
+
+    def limiter(self) -> Limiter:
+        """Return the limits that every target keeps."""
+        velocity, acceleration = robot.MAX_VELOCITY.copy(), robot.MAX_ACCELERATION.copy()
+        velocity[robot.ARM] *= self.arm_speed
+        acceleration[robot.ARM] *= self.arm_acceleration
+        return Limiter(max_velocity=velocity, max_acceleration=acceleration)
 
     def apply(self, spec: mujoco.MjSpec) -> None:
         """Set the parameters in a scene that is not compiled yet and has its time step."""
@@ -125,7 +139,7 @@ class RobotTuning:
             if isinstance(value, tuple):
                 numbers = ", ".join(f"{number:.6g}" for number in cast("tuple[float, ...]", value))
                 lines.append(f"{field.name} = [{numbers}]")
-            elif value:
+            elif value != field.default:
                 lines.append(f"{field.name} = {value:.6g}")
         return "\n".join(lines) + "\n"
 

@@ -51,6 +51,21 @@ def test_without_tuning_the_twin_is_what_it_was():
     assert models[0].model.nhistory == models[0].model.nuserdata == 0
 
 
+def test_a_twin_keeps_the_limits_of_a_gentler_robot():
+    fastest = {}
+    for share in (1.0, 0.35):
+        limiter = twin_of(RobotTuning(arm_speed=share, arm_acceleration=share)).limiter()
+        limiter.reset(robot.HOME)
+        path = np.array([limiter.step(robot.LOW) for _ in range(100)])
+        fastest[share] = np.abs(np.diff(path, axis=0)).max(0) / robot.SERVO_PERIOD_S
+        assert (np.abs(np.diff(path, 2, axis=0))[:, :7].max() / robot.SERVO_PERIOD_S**2) < 10.0 * share + 1e-6
+    assert (fastest[0.35][:7] <= 0.35 * robot.ARM_MAX_VELOCITY + 1e-9).all()
+    assert (fastest[1.0][:7] > 0.35 * robot.ARM_MAX_VELOCITY).any()
+    np.testing.assert_array_equal(fastest[0.35][7:], fastest[1.0][7:])
+    with pytest.raises(ConfigError, match=r"RobotTuning.arm_speed must lie in \[0.01, 1.0\]; got 0"):
+        RobotTuning(arm_speed=0.0)
+
+
 def test_a_tuned_twin_goes_on_bit_for_bit_from_a_saved_state(found):
     twin, targets = twin_of(found.tuning), Targets()
     np.testing.assert_allclose(twin.model.dof_frictionloss[twin._arm_dof], found.tuning.arm_friction)
