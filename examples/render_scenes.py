@@ -7,13 +7,16 @@ import numpy as np
 
 from agents.job import Job
 from agents.runner import Runner
+from dexhil_env.env import DexHiLEnv
 from dexhil_env.registration import ENV_IDS
 from dexhil_env.sim.scene import SceneConfig
 
 
 def strip(env_id: str, seed: int, moments: tuple[float, ...], height: int) -> np.ndarray:
     runner = Runner(Job(env_id, "expert", env_kwargs={"cameras": (), "scene": SceneConfig(offsamples=4)}))
-    backend = runner.env.unwrapped.backend
+    twin = runner.env.unwrapped
+    assert isinstance(twin, DexHiLEnv)
+    backend = twin.backend
     frames = []
     runner.run(seed, lambda _: frames.append((backend.picture("front", height, height * 4 // 3), backend.picture("wrist", height, height))))
     chosen = [frames[round(moment * (len(frames) - 1))] for moment in moments]

@@ -5,6 +5,7 @@ import numpy as np
 from dexhil_env import make_env
 from dexhil_env.hil.scripted import ScriptedOperator
 from dexhil_env.hil.wrapper import HiLWrapper
+from dexhil_env.robot import HIGH, LOW
 
 
 def main() -> None:
@@ -15,7 +16,7 @@ def main() -> None:
     while not over:
         # a policy of yours goes here; this one holds still, so the human soon has enough of it
         action = np.concatenate([observation["arm_joint_pos"], observation["hand_motor_pos"]])
-        action = np.clip(action, env.action_space.low, env.action_space.high)
+        action = np.clip(action, LOW, HIGH).astype(np.float32)
         observation, _, terminated, truncated, info = env.step(action)
         human += info["is_intervention"]
         over = terminated or truncated
