@@ -9,6 +9,7 @@ from agents.job import Job
 from agents.runner import Runner
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.registration import ENV_IDS
+from dexhil_env.sim.backend import SimBackend
 from dexhil_env.sim.scene import SceneConfig
 
 
@@ -16,6 +17,7 @@ def strip(env_id: str, seed: int, moments: tuple[float, ...], height: int) -> np
     runner = Runner(Job(env_id, "expert", env_kwargs={"cameras": (), "scene": SceneConfig(offsamples=4)}))
     twin = runner.env.unwrapped
     assert isinstance(twin, DexHiLEnv)
+    assert isinstance(twin.backend, SimBackend)
     backend = twin.backend
     frames = []
     runner.run(seed, lambda _: frames.append((backend.picture("front", height, height * 4 // 3), backend.picture("wrist", height, height))))
