@@ -4,6 +4,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Final
 
 from agents.job import Job
 from agents.recovery import GoOn, ask_to_recover
@@ -14,6 +15,8 @@ from dexhil_env.errors import RobotStopped
 from dexhil_env.hil.live.registry import OperatorSpec
 from dexhil_env.registration import REAL_IDS
 
+HOMING_TRIES: Final = 3
+"""So often a robot may stop on its way to the same scene."""
 _runner: Runner | None = None
 
 
@@ -30,6 +33,27 @@ def _run(seed: int) -> Episode:
     return _runner.run(seed)
 
 
+def _run_one(runner: Runner, seed: int, go_on: GoOn, precious: bool) -> Iterator[Episode]:
+    """Yield the episode of a seed. A robot that stops on its way home, before the scene's first step, begins the same scene again."""
+    for attempt in range(1, HOMING_TRIES + 1):
+        try:
+            yield runner.run(seed)
+            return
+        except RobotStopped as stop:
+            if stop.episode is not None:
+                yield stop.episode
+            if not go_on(stop, runner.env) or (stop.episode is None and attempt == HOMING_TRIES):
+                raise
+            if stop.episode is not None:
+                return
+        except BaseException as error:
+            # a person's time is kept; in the twin with a simulated human the same seed makes the same episode again
+            episode: Episode | None = getattr(error, "episode", None)
+            if episode is not None and precious:
+                yield episode
+            raise
+
+
 def _run_here(job: Job, seeds: Iterable[int], go_on: GoOn) -> Iterator[Episode]:
     import torch
 
@@ -37,19 +61,7 @@ def _run_here(job: Job, seeds: Iterable[int], go_on: GoOn) -> Iterator[Episode]:
     runner = Runner(job)
     try:
         for seed in seeds:
-            try:
-                yield runner.run(seed)
-            except RobotStopped as stop:
-                if stop.episode is not None:
-                    yield stop.episode
-                if not go_on(stop, runner.env):
-                    raise
-            except BaseException as error:
-                # a person's time is kept; in the twin with a simulated human the same seed makes the same episode again
-                episode: Episode | None = getattr(error, "episode", None)
-                if episode is not None and (job.live or job.env_id in REAL_IDS):
-                    yield episode
-                raise
+            yield from _run_one(runner, seed, go_on, job.live or job.env_id in REAL_IDS)
     finally:
         runner.close()
         if job.env_id in REAL_IDS:

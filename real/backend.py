@@ -127,7 +127,11 @@ class RealBackend:
         self._supervisor.rest("the episode is over", gently=True)
         with self._supervisor.occupied():
             self._supervisor.check()
-            self._homing.run()
+            try:
+                self._homing.run()
+            except DeviceError:
+                self._supervisor.check()  # the robot's own stop, which a person clears, or only no way home?
+                raise
             self.safety.tell(Event.HOMED, "the robot is at home")
         self._begun = len(self.safety.history)
         self._start_s, self._supervisor.paused = None, ""

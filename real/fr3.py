@@ -240,7 +240,11 @@ class FR3:
             self.stop()
             raise
         self._faults.refuse()
-        link.join()
+        try:
+            link.join()
+        except DeviceError as error:
+            self._faults.note_end(error)
+            raise
 
     def close(self) -> None:
         """Stop, and leave the arm holding; safe to call twice."""

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from threading import Timer
 
 import numpy as np
 import pytest
@@ -80,9 +81,7 @@ def test_a_short_lack_of_pictures_is_waited_for(env, twin):
     time.sleep(0.45)
     resumed = time.monotonic()
 
-    import threading
-
-    threading.Timer(0.2, lambda: twin.line.camera("front", freeze=False)).start()
+    Timer(0.2, lambda: twin.line.camera("front", freeze=False)).start()
     still(env, 3)
     assert time.monotonic() - resumed > 0.15, "the robot stood and waited"
     facts = env.unwrapped.backend.facts()
@@ -125,6 +124,21 @@ def test_an_interrupted_episode_is_kept(env, twin):
     assert episode.truncated.tolist() == [False] * (len(episode) - 1) + [True]
     assert "joint_reflex" in episode.extra["interrupted"]
     assert any("RUN -> FAULT" in line for line in episode.extra["robot"]["transitions"])
+
+
+def test_a_reflex_on_the_way_home_waits_for_a_person(env, twin):
+    env.reset(seed=1)
+    for _ in range(20):
+        env.step((robot.HOME + 0.3 * (np.arange(19) == 0)).astype(np.float32))
+    Timer(0.4, lambda: twin.line.reflex(ErrorBit.JOINT_MOTION_GENERATOR_ACCELERATION_DISCONTINUITY)).start()
+    with pytest.raises(RobotStopped, match="acceleration_discontinuity") as caught:
+        env.reset(seed=1)
+    assert caught.value.faults
+    backend = env.unwrapped.backend
+    assert backend.safety.state is State.FAULT
+    backend.recover()
+    env.reset(seed=1)
+    still(env, 1)
 
 
 def test_a_bad_action_harms_nothing(env):

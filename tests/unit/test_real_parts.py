@@ -1,6 +1,7 @@
 """Small parts of the real environment: pacing, pictures, a person's verdict, and what agents do when a robot stops."""
 
 import itertools
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,25 @@ def test_run_many_yields_what_was_recorded_and_then_asks(fragile):
     assert len(next(episodes)) == 6
     with pytest.raises(RobotStopped, match="reflex"):
         next(episodes)
+
+
+@pytest.mark.parametrize("tired", [2, 99])
+def test_a_stop_on_the_way_home_costs_no_scene(monkeypatch, tired):
+    reset, resets, stops = SimBackend.reset, itertools.count(), []
+
+    def stopping_reset(self, rng):
+        reset(self, rng)
+        if 0 < next(resets) <= tired:
+            raise RobotStopped("the arm stopped on its way home")
+
+    monkeypatch.setattr(SimBackend, "reset", stopping_reset)
+    job = Job(ENV_ID, "zero", env_kwargs=STATE_ONLY, max_episode_steps=5)
+    seeds = []
+    with pytest.raises(RobotStopped, match="way home") if tired > 3 else nullcontext():
+        for episode in run_many(job, range(3), go_on=lambda stop, env: stops.append(stop) or True):
+            seeds.append(episode.extra["seed"])
+    assert seeds == ([0] if tired > 3 else [0, 1, 2])
+    assert len(stops) == (3 if tired > 3 else 2)
 
 
 def test_collect_keeps_the_interrupted_episode_before_it_ends(fragile, tmp_path):
