@@ -104,19 +104,33 @@ def retrain(folder: Path, name: str, settings: Settings, *extra: EpisodeStore) -
     return target / POLICY_FOLDER
 
 
-def summarise(before: dict[str, EvalResult], others: dict[str, dict[str, EvalResult]]) -> dict[str, Any]:
-    """Successes of every policy in every place with intervals, and paired differences from the policy that came from the twin."""
+def pooled(results: dict[str, EvalResult]) -> dict[str, list[bool]]:
+    """Return the outcomes by task and place, and by place over both tasks, whose episodes are as many."""
+    outcomes = {key: list(result.success) for key, result in results.items()}
+    for place in dict.fromkeys(key.rsplit("-", 1)[1] for key in results):
+        outcomes[f"both-{place}"] = [good for key, result in results.items() if key.endswith(f"-{place}") for good in result.success]
+    return outcomes
+
+
+def summarise(results: dict[str, dict[str, EvalResult]]) -> dict[str, Any]:
+    """Successes of every policy in every place with intervals, and differences, paired by seed.
+
+    Args:
+        results: by policy and place; ``before`` is the policy that came from the twin.
+    """
     rows: dict[str, Any] = {}
-    for name, results in ({"before": before} | others).items():
-        for key, result in results.items():
-            wins, n = result.n_success, len(result.success)
-            row: dict[str, Any] = {"success": wins, "n": n, "ci95": wilson_interval(wins, n)}
-            line = f"{name:>8} {key:<13} {wins:>3} of {n}"
-            if name != "before":
-                change = compare_paired(before[key].success, result.success)
-                row |= {"difference": change.difference, "difference_ci95": [change.low, change.high]}
-                line += f"  ({change.difference:+.0%} [{change.low:+.0%}, {change.high:+.0%}])"
-            rows[f"{name} {key}"] = row
+    before = pooled(results["before"])
+    for name, found in results.items():
+        for key, good in pooled(found).items():
+            rows[f"{name} {key}"] = row = {"success": sum(good), "n": len(good), "ci95": wilson_interval(sum(good), len(good))}
+            line = f"{name:>8} {key:<14} {sum(good):>3} of {len(good)}"
+            others = {"before": before[key]} if name != "before" else {}
+            if not key.endswith("-twin"):
+                others["twin before"] = before[key.rsplit("-", 1)[0] + "-twin"]
+            for other, was in others.items():
+                change = compare_paired(was, good)
+                row[f"minus {other}"] = {"difference": change.difference, "ci95": [change.low, change.high], "p": change.p_value}
+                line += f"   minus {other}: {change.difference:+.0%} [{change.low:+.0%}, {change.high:+.0%}]"
             print(line)
     return rows
 
@@ -125,10 +139,10 @@ def main(folder: tyro.conf.Positional[Path], settings: Settings = Settings()) ->
     """Measure, correct one round on the robot, measure again."""
     folder.mkdir(parents=True, exist_ok=True)
     before = measure(folder, "before", settings.policy, settings, ("twin", "limits", "wire", "robot"))
-    after = measure(folder, "after", retrain(folder, "train", settings, correct(folder, settings)), settings, ("robot", "twin"))
+    after = measure(folder, "after", retrain(folder, "train", settings, correct(folder, settings)), settings, ("robot", "twin", "limits"))
     control = measure(folder, "control", retrain(folder, "control", settings), settings, ("robot",))
     summary: dict[str, Any] = {"reality": REALITY, "episodes": settings.episodes, "first_seed": EVAL_SEED}
-    summary["results"] = summarise(before, {"after": after, "control": control})
+    summary["results"] = summarise({"before": before, "after": after, "control": control})
     write_json(folder / "summary.json", summary)
 
 

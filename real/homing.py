@@ -16,8 +16,9 @@ from real.fr3 import FR3
 from real.kinematics import Kinematics
 from real.workspace import Workspace
 
-LIFT_M: Final = 0.15
-"""How far the palm goes up when the straight way home is blocked [m]."""
+DETOURS: Final = ((0.0, 0.15), (0.0, 0.05), (0.3, 0.1), (0.3, 0.0), (0.6, 0.1), (0.7, 0.0), (0.5, -0.1), (0.9, 0.1), (0.0, -0.1))
+"""Where the palm goes first when the straight way home is blocked, one after the other until a way is free: this share of the way home,
+and so far up [m]."""
 ARRIVED_RAD: Final = 0.015
 HAND_ARRIVED_RAD: Final = 0.09
 """Ours; a little inside of what an emulated robot wants before it lays a scene."""
@@ -64,9 +65,10 @@ class Homing:
             return []
         if self._free(q, robot.ARM_HOME):
             return [robot.ARM_HOME]
-        above = self._above(q)
-        if self._free(q, above) and self._free(above, robot.ARM_HOME):
-            return [above, robot.ARM_HOME]
+        for share, lift_m in DETOURS:
+            via = self._via(q, share, lift_m)
+            if self._free(q, via) and self._free(via, robot.ARM_HOME):
+                return [via, robot.ARM_HOME]
         found = self._workspace.filter(self._pose(q), self._pose(robot.ARM_HOME), self._hand.state().motor_pos)
         raise DeviceError(
             f"there is no safe way home from here ({found.reason}); guide the arm to a free place over the table by hand, or correct the "
@@ -77,14 +79,14 @@ class Homing:
         fingers = self._hand.state().motor_pos
         return self._workspace.filter(self._pose(start), self._pose(end), fingers).share == 1.0
 
-    def _above(self, q: F64) -> F64:
-        """Return the joints (7,) with which the palm is higher [rad]."""
-        goal = self._ik.forward(q)
-        goal[2, 3] += LIFT_M
-        above = q
+    def _via(self, q: F64, share: float, lift_m: float) -> F64:
+        """Return the joints (7,) [rad] with which the palm is this share of the way home and so much higher."""
+        goal, home = self._ik.forward(q), self._ik.forward(robot.ARM_HOME)
+        goal[:3, 3] += share * (home[:3, 3] - goal[:3, 3]) + (0.0, 0.0, lift_m)
+        via = q
         for _ in range(_IK_ROUNDS):
-            above = self._ik.solve(above, goal, max_step_rad=np.full(7, 0.1))
-        return np.clip(above, self._workspace.low[robot.ARM], self._workspace.high[robot.ARM])
+            via = self._ik.solve(via, goal, max_step_rad=np.full(7, 0.1))
+        return np.clip(via, self._workspace.low[robot.ARM], self._workspace.high[robot.ARM])
 
     def _move(self, q: F64) -> None:
         self._arm.home(q, self._session.home_speed, self._check)
