@@ -1,6 +1,5 @@
 """Run one episode after another in one environment."""
 
-import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from agents.chunking import ChunkPolicy
 from agents.failure_modes import watch_failures
 from agents.job import Delay, Job
 from agents.simple import HoldPolicy, RandomPolicy
+from dexhil_env.clock import be_punctual
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.episode import Episode
 from dexhil_env.errors import ConfigError
@@ -31,8 +31,6 @@ from dexhil_env.registration import make_env
 from dexhil_env.rollout import Actor, run_episode
 
 BUILTIN_POLICIES: Final = ("expert", "zero", "random")
-SWITCH_S: Final = 5e-4
-"""How long Python lets one thread run while others wait, with a person at the devices [s]; the default of 5 ms is a whole servo tick."""
 
 
 def make_policy(spec: str, env: gym.Env[Any, Any], **kwargs: Any) -> Actor:
@@ -147,7 +145,7 @@ class Runner:
 def _make_human(job: Job) -> Operator | None:
     if isinstance(job.operator, OperatorSpec):
         if job.live:
-            sys.setswitchinterval(SWITCH_S)
+            be_punctual()
         return make_operator(job.operator)
     return ScriptedOperator(job.operator) if job.operator is not None else None
 
@@ -170,6 +168,6 @@ def _planning_ahead(policy: Actor, delay: Delay, operator: Operator | None) -> A
         raise ConfigError(f"{type(policy).__name__} decides period by period; --delay is for policies that plan chunks of actions")
     if delay != "measured":
         return AsyncChunks(policy, delay)
-    sys.setswitchinterval(SWITCH_S)
+    be_punctual()
     note = operator.stream.answer if isinstance(operator, HumanOperator) else None
     return AsyncChunks(policy, None, note, _recorded_answers(operator))

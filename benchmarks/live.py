@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from agents.job import Job
-from agents.runner import SWITCH_S, Runner
+from agents.runner import Runner
 from benchmarks.result import Result
+from dexhil_env.clock import be_punctual
 from dexhil_env.hil.console.operator import ConsoleOperator
 from dexhil_env.hil.live.inbox import Inbox
 from dexhil_env.hil.live.operator import HumanOperator
@@ -84,7 +84,7 @@ def _beat(rate_hz: float) -> Iterator[float]:
 
 def measure() -> Iterator[Result]:
     """Measure every task of the twin."""
-    sys.setswitchinterval(SWITCH_S)
+    be_punctual()
     for env_id in ENV_IDS:
         yield _in_process(env_id)
         yield from _through_the_console(env_id)

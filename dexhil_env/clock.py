@@ -1,11 +1,25 @@
-"""Time: a rate with absolute deadlines, and a one-slot mailbox with a stamp."""
+"""Time: a rate with absolute deadlines, a one-slot mailbox with a stamp, and a Python that keeps to them."""
 
+import gc
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
+SWITCH_S: Final = 5e-4
+"""How long Python lets one thread run while others wait [s]; the default of 5 ms is a whole servo tick."""
+
+
+def be_punctual() -> None:
+    """Let no thread of this process keep Python for long, and no garbage collection look at what is loaded already.
+
+    For programs that drive a robot or serve a person's devices: with PyTorch loaded a full collection takes tens of milliseconds.
+    """
+    sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dexhil_env import robot
+from dexhil_env.clock import be_punctual
 from dexhil_env.errors import ActionError, DeviceError, DexHiLError, RobotStopped
 from dexhil_env.leaving import on_sigterm
 from dexhil_env.limits import Limiter
@@ -90,6 +91,7 @@ class RealBackend:
             raise
         self.timing = TimingLog(self.arm.now)
         on_sigterm()
+        be_punctual()
         self._supervisor.start()
 
     def close(self) -> None:
