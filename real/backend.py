@@ -164,11 +164,12 @@ class RealBackend:
         check = self._supervisor.check
         if self.safety.state is not State.RUN:
             self._begin(servo)
-        self.timing.begin_period()
-        for _ in range(ticks):
+        for tick in range(ticks):
             self._wait_for_news(servo)
             t_s = self._pacer.wait(check)
             check()
+            if tick == 0:
+                self.timing.begin_period()
             self._target = servo.tick(t_s - self._start_clock())
             self._send(t_s)
 

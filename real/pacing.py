@@ -81,7 +81,7 @@ class TimingLog:
         self.worst_success = 1.0
 
     def begin_period(self) -> None:
-        """A control period begins."""
+        """A control period begins: its first target is about to be sent."""
         self._begun.append(self._now())
 
     def note_ages(self, ages: Mapping[str, float]) -> None:
