@@ -9,7 +9,8 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Final
@@ -229,7 +230,8 @@ class FR3:
             raise ActionError(f"home() takes 7 angles inside the joint ranges and a speed in (0, {MAX_HOMING_SPEED}]; got {q!r}, {speed}")
         self.stop()
         self._faults.refuse()
-        link.move(target, speed)
+        with self._noted():
+            link.move(target, speed)
         try:
             while link.in_control:
                 watch()
@@ -240,8 +242,14 @@ class FR3:
             self.stop()
             raise
         self._faults.refuse()
-        try:
+        with self._noted():
             link.join()
+
+    @contextmanager
+    def _noted(self) -> Generator[None]:
+        """Remember a motion's end that is not ours as a fault."""
+        try:
+            yield
         except DeviceError as error:
             self._faults.note_end(error)
             raise

@@ -5,6 +5,7 @@ franky is imported when a link is opened. Its 1 kHz torque loop runs in a C++ th
 
 import json
 import threading
+from contextlib import suppress
 from typing import Any, Final
 from xml.etree import ElementTree
 
@@ -135,6 +136,8 @@ class FrankaLink:
             LinkLost: nobody is at the other end any more.
             DeviceError: the arm refuses.
         """
+        with suppress(self._franky.Exception, RuntimeError):
+            self._robot.join_motion(1.0)  # how the last motion ended is told already; unasked, franky tells it when the next one begins
         try:
             with self._lock:
                 self._robot.recover_from_errors()

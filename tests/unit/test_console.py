@@ -43,6 +43,7 @@ def send_until_closed(socket, text, times):
     try:
         for _ in range(times):
             socket.send(text)
+            time.sleep(0.01)
     except ConnectionClosed:
         return
     raise AssertionError(f"still open after {times} messages")
