@@ -39,11 +39,11 @@ def until(condition, seconds=2.0):
         time.sleep(0.005)
 
 
-def send_until_closed(socket, text, times):
+def send_until_closed(socket, text, times, pause_s=0.0):
     try:
         for _ in range(times):
             socket.send(text)
-            time.sleep(0.01)
+            time.sleep(pause_s)
     except ConnectionClosed:
         return
     raise AssertionError(f"still open after {times} messages")
@@ -105,7 +105,7 @@ def test_malformed_messages_are_refused_and_the_connection_lives(console):
 def test_an_oversized_message_closes_the_connection_and_holds_the_robot(console):
     with join(console) as socket:
         socket.send(json.dumps(ENGAGE))
-        send_until_closed(socket, "x" * (MAX_FRAME_BYTES + 1), 100)
+        send_until_closed(socket, "x" * (MAX_FRAME_BYTES + 1), 100, pause_s=0.01)
     assert heard(console, "lost") == ["engage", "lost"]
     assert any("message of more than" in text for text in console.log)
 
