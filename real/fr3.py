@@ -9,8 +9,7 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Final
@@ -230,7 +229,7 @@ class FR3:
             raise ActionError(f"home() takes 7 angles inside the joint ranges and a speed in (0, {MAX_HOMING_SPEED}]; got {q!r}, {speed}")
         self.stop()
         self._faults.refuse()
-        with self._noted():
+        with self._faults.noting():
             link.move(target, speed)
         try:
             while link.in_control:
@@ -242,17 +241,8 @@ class FR3:
             self.stop()
             raise
         self._faults.refuse()
-        with self._noted():
+        with self._faults.noting():
             link.join()
-
-    @contextmanager
-    def _noted(self) -> Generator[None]:
-        """Remember a motion's end that is not ours as a fault."""
-        try:
-            yield
-        except DeviceError as error:
-            self._faults.note_end(error)
-            raise
 
     def close(self) -> None:
         """Stop, and leave the arm holding; safe to call twice."""

@@ -27,8 +27,8 @@ class FR3Config:
         max_jump: a set point farther than this from the one before (the first: from the arm) is refused [rad].
         max_error: leash between reference and arm [rad]; times the stiffness it stays below 12 Nm at the wrist.
         speed: the reference's share of the arm's velocity limits.
-        acceleration: ... and of its acceleration limits; with these two the arm itself keeps below three quarters of its limits,
-            whatever the policy (``python -m benchmarks.hardware limits``).
+        acceleration: ... and of its acceleration limits; with these two a random policy took the arm itself to 81 % of its limit in
+            free motion (``python -m benchmarks.hardware limits``).
         dead_man_s: without a set point for this long the reference stands still [s].
         dead_man_stop_s: ... and for this long the motion ends [s].
         stale_hold_s: without news from the arm for this long the reference stands still [s].

@@ -1,6 +1,8 @@
 """What is wrong with the arm, until somebody has looked at it."""
 
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from dexhil_env.errors import DeviceError
 
@@ -32,6 +34,15 @@ class Faults:
             logger.debug("arm: %s", error)
         else:
             self.note(str(error))
+
+    @contextmanager
+    def noting(self) -> Generator[None]:
+        """Remember an error of the arm inside, as :meth:`note_end` does, and let it pass on."""
+        try:
+            yield
+        except DeviceError as error:
+            self.note_end(error)
+            raise
 
     def refuse(self) -> None:
         """Raise when there are any.
