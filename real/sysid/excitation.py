@@ -1,7 +1,8 @@
 """Motions that show what a robot is like: bounded, smooth, around home. A plan is an array of targets, one row every 5 ms.
 
 The arm: sums of sines (inertia, viscous friction, delay) and slow triangles (dry friction, which only the sign of the velocity decides).
-The hand: ramps and steps. Numbers are ours: well inside the limits that the driver keeps (half of the FR3's).
+The hand: ramps and steps. Numbers are ours: inside the limits that the driver keeps (35 % of the FR3's velocity,
+30 % of its acceleration), so that every target passes unchanged.
 """
 
 from typing import Any, Final
@@ -17,14 +18,14 @@ from dexhil_env.types import F64
 ARM_REACH: Final = np.array([0.16, 0.09, 0.16, 0.10, 0.16, 0.12, 0.16])
 """Largest distance of an arm joint from home [rad]; with all of them at once the palm stays 0.2 m above the table."""
 ARM_SPEED: Final = 0.8
-ARM_ACCELERATION: Final = 4.0
+ARM_ACCELERATION: Final = 2.7
 """Of every joint, at most [rad/s], [rad/s^2]."""
 HAND_REACH: Final = np.array([0.5, 0.4, 0.4, 0.2, *(0.5,) * 8])
 """Largest opening angle of a motor [rad]: the fingers stay clear of each other."""
 HAND_RAMP: Final = 0.6
 """[rad/s]"""
 _TRIANGLE_SPEEDS: Final = (0.05, 0.12)
-_TRIANGLE_TURN_S: Final = 0.2
+_TRIANGLE_TURN_S: Final = 0.25
 _REST_S: Final = 0.4
 _FADE_S: Final = 1.0
 _HIGHEST_HZ: Final = 2.2
@@ -128,7 +129,8 @@ def _triangles(duration_s: float, speed: float) -> F64:
         quarter_s = min((0.5 + 0.06 * joint) * reach / speed, duration_s / 8)
         corner = speed * _triangle(np.pad(time_s, width, mode="edge"), quarter_s)
         out[:, joint] = np.convolve(corner, kernel / kernel.sum(), "same")[width:-width]
-    fade = np.array([min_jerk(t) for t in np.minimum(time_s, time_s[::-1]) / _REST_S])
+    fade_s = np.clip(duration_s / 8, _REST_S, _FADE_S)
+    fade = np.array([min_jerk(t) for t in np.minimum(time_s, time_s[::-1]) / fade_s])
     return out * fade[:, None]
 
 
