@@ -18,6 +18,8 @@ CHECK_STEP_RAD: Final = 0.05
 _HALVINGS: Final = 6
 """Of the step in which a rule breaks, when the last safe point is searched."""
 _ROUNDING: Final = 1e-6
+"""So far beyond a border is still inside [rad or m]; once, not in every tick: a target that is held at a border must not creep."""
+_SAME: Final = 1e-12
 """[rad or m]"""
 _GROUPS: Final = (
     robot.ARM,
@@ -175,7 +177,7 @@ class Workspace:
     def _worse(self, target: F64, before: F64, fingers: F64 | None) -> str:
         """Return the rule that a target breaks more than it was broken before, in words; "" when there is none."""
         excess = self.excess(target, fingers)
-        return _words(np.where(excess > before + _ROUNDING, excess, 0.0))
+        return _words(np.where(excess > np.maximum(before, _ROUNDING) + _SAME, excess, 0.0))
 
 
 def _words(excess: F64) -> str:

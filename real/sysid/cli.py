@@ -9,7 +9,7 @@ from rich.progress import Progress
 from dexhil_env import robot
 from dexhil_env.errors import ConfigError
 from dexhil_env.types import F64
-from real.sysid.log import MotionLog
+from real.sysid.log import LONGEST_GAP_S, MotionLog
 from real.tasks import ask_on_terminal
 
 Kind = Literal["both", "arm", "hand"]
@@ -63,6 +63,7 @@ def record(
     finally:
         backend.close()
     log.save(out)
+    _tell_gaps(log, console)
     console.print(f"{len(log)} targets, {len(log.state_s)} states of the arm in {log.duration_s:.1f} s: {out}")
     console.print(f"Next: dexhil real identify --log {out}" if dataset is None else f"Next: dexhil real gap --log {out}")
 
@@ -82,6 +83,7 @@ def identify(log: Path, out: Path = Path("tuning.toml"), report: Path | None = N
 
     _check_out(out, ".toml")
     page, console, read = report or out.with_suffix(".html"), Console(), MotionLog.load(log)
+    _tell_gaps(read, console)
     found = identify_log(read)
     for table in parameter_tables(found.estimates):
         console.print(table)
@@ -129,6 +131,15 @@ def gap(
         palm = 1e3 * each.palm_m
         console.print(f"palm, robot against {name}: mean {palm.mean():.2f} mm, max {palm.max():.2f} mm")
     console.print(f"written: {out}")
+
+
+def _tell_gaps(log: MotionLog, console: Console) -> None:
+    """Warn of a recording that was disturbed."""
+    if (gap_s := log.longest_gap_s) > LONGEST_GAP_S:
+        console.print(
+            f"[yellow]For {1e3 * gap_s:.0f} ms of this recording the arm got no targets or was not heard: the computer was busy elsewhere. "
+            "Friction and latencies are less exact than their intervals say; close other programs and record again.[/]"
+        )
 
 
 def _plan(motion: Kind, seconds: float, scale: float, seed: int, dataset: Path | None, episode: int) -> F64:

@@ -17,6 +17,8 @@ from dexhil_env.types import F64
 VERSION: Final = 1
 SHORTEST: Final = 20
 """Rows of each stream."""
+LONGEST_GAP_S: Final = 0.02
+"""A recording with longer gaps is disturbed: a program was kept from running [s]. Undisturbed ones have gaps up to 15 ms."""
 _STREAMS: Final[dict[str, dict[str, tuple[int, ...]]]] = {
     "targets": {"time_s": (), "target": (19,)},
     "states of the arm": {"state_s": (), "arm_pos": (7,), "arm_vel": (7,), "arm_torque": (7,), "arm_external": (7,)},
@@ -78,6 +80,11 @@ class MotionLog:
     def duration_s(self) -> float:
         """From the first to the last target [s]."""
         return float(self.time_s[-1] - self.time_s[0])
+
+    @property
+    def longest_gap_s(self) -> float:
+        """Longest time without a target, or without a state of the arm [s]; what the arm was told and did in it is a guess."""
+        return float(max(np.diff(self.time_s).max(), np.diff(np.unique(self.state_s)).max()))
 
     @property
     def mount(self) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from real.sysid import cli
 from real.sysid.compare import compare
 from real.sysid.episode import episode_log, read_episode
 from real.sysid.identify import identify
-from real.sysid.log import MotionLog
+from real.sysid.log import LONGEST_GAP_S, MotionLog
 from real.sysid.replay import measured, replay
 from real.sysid.smooth import STEP_S
 from tests.unit.helpers import make_episode
@@ -141,6 +141,18 @@ def test_identify_and_gap_write_what_they_found(log, tmp_path, capsys):
             cli.gap(**wrong)
     with pytest.raises(ConfigError, match=r"end in \.html"):
         cli.gap(tmp_path / "a.npz", out=tmp_path / "gap.txt")
+
+
+def test_a_disturbed_recording_is_told(log, tmp_path, capsys):
+    assert log.longest_gap_s < LONGEST_GAP_S
+    heard = (log.state_s < 3.0) | (log.state_s > 3.045)
+    arm = {name: getattr(log, name)[heard] for name in ("state_s", "arm_pos", "arm_vel", "arm_torque", "arm_external")}
+    gappy = MotionLog(**{**vars(log), **arm})
+    assert 0.04 < gappy.longest_gap_s < 0.06
+    for each, said in ((log, False), (gappy, True)):
+        each.save(tmp_path / "a.npz")
+        cli.identify(tmp_path / "a.npz", tmp_path / "t.toml")
+        assert ("not heard" in " ".join(capsys.readouterr().out.split())) is said
 
 
 def test_measured_and_replayed_motions_stand_on_the_same_grid(log):

@@ -16,8 +16,8 @@ from real.workspace import Workspace, WorkspaceConfig
 KINEMATICS = Kinematics()
 CONFIG = WorkspaceConfig()
 SPACE = Workspace(CONFIG, KINEMATICS)
-TOLERANCE_M = 2e-5
-"""One step of the bisection, times the speed of a palm."""
+TOLERANCE_M = 2e-6
+"""Rounding, twice what the filter allows itself."""
 DOWN = robot.HOME + np.concatenate([[0.0, 0.75, 0.0, -0.1, 0.0, 0.0, 0.0], np.zeros(12)])
 """On the way from home to here the palm goes down to the table and below."""
 FIST = np.concatenate([robot.ARM_HOME, [1.1, 0.8, 0.7, 0.0, *(1.2, 1.1) * 4]])
@@ -168,6 +168,16 @@ def test_the_limiter_brakes_in_front_of_the_table():
     assert np.abs(velocities[-1]).max() < 1e-3
     dv = robot.ARM_MAX_ACCELERATION[0] * FR3Config("x").acceleration * robot.SERVO_PERIOD_S
     assert np.abs(np.diff(velocities, axis=0)).max() <= 2 * dv + 1e-9
+
+
+def test_a_target_that_is_held_at_a_border_does_not_creep_over_it():
+    limiter = SafeLimiter(SPACE, FR3Config("x"), 3.0)
+    limiter.reset(robot.HOME)
+    for shoulder, elbow, ticks in ((0.7, -3.04, 58), (0.1, -2.3, 58), (0.7, -2.3, 1000)):
+        goal = robot.HOME.copy()
+        goal[[1, 3]] = shoulder, elbow
+        for _ in range(ticks):
+            assert safe(limiter.step(goal))
 
 
 def test_a_pause_begins_again_from_rest():
