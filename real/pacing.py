@@ -64,6 +64,9 @@ class TimingLog:
 
     Args:
         now: the arm's clock [s].
+
+    Attributes:
+        begun: when every control period began [s].
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -72,7 +75,7 @@ class TimingLog:
 
     def restart(self) -> None:
         """A new episode."""
-        self._begun: list[float] = []
+        self.begun: list[float] = []
         self._ages: dict[str, list[float]] = {}
         self._began_wall, self._began = time.monotonic(), self._now()
         self.holds = 0
@@ -82,7 +85,7 @@ class TimingLog:
 
     def begin_period(self) -> None:
         """A control period begins: its first target is about to be sent."""
-        self._begun.append(self._now())
+        self.begun.append(self._now())
 
     def note_ages(self, ages: Mapping[str, float]) -> None:
         """Remember how old the samples of an observation were [s]."""
@@ -91,10 +94,10 @@ class TimingLog:
 
     def summary(self) -> dict[str, Any]:
         """Return JSON-serialisable facts: periods [ms] on the arm's clock, late ticks, waits [s], ages [ms], real-time factor."""
-        periods = 1e3 * np.diff(self._begun)
+        periods = 1e3 * np.diff(self.begun)
         wall_s = max(time.monotonic() - self._began_wall, 1e-9)
         return {
-            "steps": len(self._begun),
+            "steps": len(self.begun),
             "period_ms": _spread(periods),
             "late_ticks": self.late_ticks,
             "holds": self.holds,
