@@ -79,7 +79,7 @@ def moving(speed: float, rng: np.random.Generator, seconds: float = 4.0) -> dict
         found += 1
         joints = ik.solve(joints, seen.ee_pose(sighting.T_cam_cube))
         palm, wanted = ik.forward(joints), truth.ee_pose(sweep(t, speed))
-        error.append(1e3 * np.linalg.norm(palm[:3, 3] - wanted[:3, 3]))
+        error.append(1e3 * float(np.linalg.norm(palm[:3, 3] - wanted[:3, 3])))
         angle.append(np.degrees(np.linalg.norm(rotvec(palm[:3, :3] @ wanted[:3, :3].T))))
     camera.close()
     return {"mm": float(np.median(error)), "mm95": float(np.percentile(error, 95)), "deg": float(np.median(angle)), "found": found / count}

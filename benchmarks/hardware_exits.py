@@ -17,18 +17,23 @@ from real.emulator.emulator_config import EmulatorConfig
 from real.emulator.twin_process import TwinProcess
 
 STEPS: Final = 20
+"""Of the finished episode."""
+OPEN_STEPS: Final = 11
+"""Of the open one before the program ends."""
+_GENTLY: Final = "the driver ends the motion gently, libfranka takes 0.2 s for it"
 WAYS: Final = {
-    "exception": (None, 300.0, "IDLE", "the driver ends the motion gently, libfranka takes 0.2 s for it"),
-    "SIGTERM": (signal.SIGTERM, 300.0, "IDLE", "the driver ends the motion gently, libfranka takes 0.2 s for it"),
-    "SIGKILL": (signal.SIGKILL, None, "REFLEX", "the arm misses the program and brakes by itself"),
+    "exception": (None, 300.0, "IDLE", OPEN_STEPS, _GENTLY),
+    "SIGTERM": (signal.SIGTERM, 300.0, "IDLE", OPEN_STEPS, _GENTLY),
+    "SIGKILL": (signal.SIGKILL, None, "REFLEX", 0, "the arm misses the program and brakes by itself"),
     "SIGSTOP (frozen), later SIGCONT": (
         signal.SIGSTOP,
         None,
         "REFLEX",
+        OPEN_STEPS,
         "the arm misses 20 packets, the emulated one waits 0.05 s for each",
     ),
 }
-"""Signal, longest time until the arm's motion is over [ms], how it must end, why."""
+"""Signal, longest time until the arm's motion is over [ms], how it must end, rows of the open episode to be kept, why."""
 _PROGRAM: Final = """
 import sys
 from dexhil_env import make_env, robot
@@ -56,9 +61,10 @@ policy, store = Waves(), EpisodeStore(sys.argv[2])
 for seed in range(2):
     try:
         store.append(run_episode(env, policy, seed, EpisodeRecorder("plush")))
-    except RobotStopped as stop:
-        print(stop, flush=True)
-        store.append(stop.episode)
+    except BaseException as end:
+        print(end, flush=True)
+        store.append(end.episode)
+        if not isinstance(end, RobotStopped): raise
 env.close()
 """
 
@@ -71,7 +77,7 @@ def measure_exits() -> Iterator[Row]:
 
 
 def _measure(way: str, twin: TwinProcess, folder: Path) -> Row:
-    number, wanted_ms, end, why = WAYS[way]
+    number, wanted_ms, end, open_rows, why = WAYS[way]
     row = Row(way, wanted_ms, why)
     write_config(emulated_config(twin.config), folder / "robot.toml")
     program = [sys.executable, "-c", _PROGRAM % STEPS, str(folder / "robot.toml"), str(folder / "data"), way]
@@ -97,5 +103,5 @@ def _measure(way: str, twin: TwinProcess, folder: Path) -> Row:
             client.kill()
     row.state, row.right_state = "-", row.arm == f"holds ({end})"
     stored = EpisodeStore.open(folder / "data")
-    row.kept, row.driven = sum(len(stored.read(i)) for i in range(len(stored))), STEPS
+    row.kept, row.driven = sum(len(stored.read(i)) for i in range(len(stored))), STEPS + open_rows
     return row

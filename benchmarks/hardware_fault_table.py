@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from benchmarks.hardware_exits import measure_exits
+from benchmarks.hardware_exits import STEPS, measure_exits
 from benchmarks.hardware_faults import Row, measure_rows
 from benchmarks.result import Result
 from dexhil_env.store.files import write_json, write_whole
@@ -92,10 +92,8 @@ def exit_lines(rows: Sequence[Row]) -> list[str]:
     head = ["end of the program", "arm's motion is over after", "arm", "hand", "on disk", "how"]
     lines = [" | ".join(head), " | ".join(["---"] * len(head))]
     for row in rows:
-        open_rows = row.kept - row.driven
-        kept = f"the {row.driven} rows of the episode before" + (
-            f", {open_rows} of the open one" if open_rows > 0 else "; the open one is lost"
-        )
+        open_rows = row.kept - STEPS
+        kept = f"the {STEPS} rows of the episode before" + (f", {open_rows} of the open one" if open_rows > 0 else "; the open one is lost")
         over = _ms(row.noticed_ms) + (f" (wanted {_ms(row.wanted_ms)})" if row.wanted_ms is not None else "")
         lines.append(" | ".join([row.fault, over, row.arm, row.hand, kept, row.source]))
     return [f"| {line} |" for line in lines]

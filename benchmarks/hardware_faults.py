@@ -4,17 +4,16 @@ Each row starts an emulated robot, drives it through its true wires with the tim
 through the fault channel, and looks at what the program, the robot and the disk made of it.
 """
 
-import contextlib
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.hardware_stall import STALLED, Stall
 from dexhil_env import robot
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.errors import DeviceError, DexHiLError, RobotStopped
@@ -41,7 +40,6 @@ GO_ON: Final = 80
 ATTEMPTS: Final = 3
 """A busy machine breaks a lab's time-outs by itself; then the row is begun anew, and says so."""
 STALL_S: Final = 0.5
-_MOTOR: Final = "ff_mcp"
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ FAULTS: Final = (
     Fault("30 % of the packets lost", lambda line: line.line(loss=0.3), None, State.FAULT, "share of the last 100 packets below 80 %"),
     Fault("hand board silent", lambda line: line.mute("index"), 150, State.FAULT, "board_timeout_s + one control period"),
     Fault("CAN bus off", lambda line: line.bus_off(), 50, State.FAULT, "one control period"),
-    Fault("finger stalled", lambda line: line.block(_MOTOR, 0.3), 550, State.RUN, "from full torque on: 0.5 s of the firmware + a period"),
+    Fault("finger stalled", lambda line: line.block(STALLED, 0.3), 550, State.RUN, "from full torque at rest on: 0.5 s and a period"),
     Fault("finger hot", lambda line: line.heat("thumb", 70.0), 100, State.FAULT, "two control periods"),
     Fault("camera frozen", lambda line: line.camera("front", freeze=True), 450, State.FAULT, "10 pictures and the news of them"),
     Fault("camera silent", lambda line: line.camera("front", drop=1.0), 200, State.FAULT, "stale_s + one control period"),
@@ -121,31 +119,6 @@ class Row:
         return in_time and told and self.right_state and self.kept >= self.driven and "moves" not in (self.arm, self.hand)
 
 
-class Stall(threading.Thread):
-    """Watches a motor: when it first gives its full torque, and when the driver knows that it is stalled.
-
-    Attributes:
-        noticed_ms: from the one to the other [ms]; None while there is no stall.
-    """
-
-    def __init__(self, backend: RealBackend) -> None:
-        super().__init__(daemon=True)
-        self._backend, self.noticed_ms = backend, cast("float | None", None)
-
-    def run(self) -> None:
-        """Watch until the motor has stalled, for five seconds at most."""
-        motor, begin, rows = robot.HAND_MOTORS.index(_MOTOR), time.monotonic(), list[tuple[float, float]]()
-        while (now := time.monotonic()) - begin < 5.0:
-            with contextlib.suppress(DeviceError):
-                state = self._backend.hand.state()
-                rows.append((now, abs(float(state.current[motor]))))
-                if state.stalled[motor]:
-                    most = max(current for _, current in rows)
-                    self.noticed_ms = 1e3 * (now - next(t_s for t_s, current in rows if current >= 0.999 * most))
-                    return
-            time.sleep(0.005)
-
-
 class Breaks:
     """A policy that moves arm and hand a little, and breaks the robot once."""
 
@@ -169,7 +142,7 @@ class Breaks:
             raise EndOfTrialError
         target = robot.HOME.copy()
         target[0] += 0.05 * np.sin(0.15 * self.steps)
-        target[7 + robot.HAND_MOTORS.index(_MOTOR)] += 0.3 * min(self.steps / INJECT_AT, 1.0) if self.injected_s is None else 1.2
+        target[7 + robot.HAND_MOTORS.index(STALLED)] += 0.3 * min(self.steps / INJECT_AT, 1.0) if self.injected_s is None else 1.2
         return target.astype(np.float32)
 
 

@@ -29,7 +29,8 @@ def rate(envs: gym.vector.VectorEnv[Any, Any, Any]) -> float:
 
 def measure() -> Iterator[Result]:
     count = max(2, default_workers())
-    for words, kwargs in (("no images", {"cameras": ()}), ("two 128 px cameras", {})):
+    shapes: dict[str, dict[str, Any]] = {"no images": {"cameras": ()}, "two 128 px cameras": {}}
+    for words, kwargs in shapes.items():
         make = partial(make_env, ENV_IDS[0], **kwargs)
         note = f"wall time, {STEPS} steps at home"
         yield Result(f"plush, {words}: 1 environment", rate(ThreadVectorEnv(ENV_IDS[0], 1, **kwargs)), "steps/s", note=note)
