@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import gymnasium as gym
 import numpy as np
 
 from benchmarks.hardware_stall import STALLED, Stall
@@ -37,6 +38,9 @@ INJECT_AT: Final = 16
 """Steps of the episode before the fault: 0.8 s, so that the share of packets is judged already."""
 GO_ON: Final = 80
 """Steps after a fault that does not stop the robot."""
+OPENED: Final = "opens the finger, goes on"
+OPENED_RAD: Final = 0.02
+"""A finger that stalled is opened by 2 deg; more than this of it must be seen."""
 ATTEMPTS: Final = 3
 """A busy machine breaks a lab's time-outs by itself; then the row is begun anew, and says so."""
 STALL_S: Final = 0.5
@@ -116,7 +120,8 @@ class Row:
         """In time, in the right state, robot at rest, data kept, advice given; of a stall, that the episode went on."""
         in_time = self.noticed_ms is not None and (self.wanted_ms is None or self.noticed_ms <= self.wanted_ms)
         told = not self.text or "recover()" in self.text
-        return in_time and told and self.right_state and self.kept >= self.driven and "moves" not in (self.arm, self.hand)
+        safe = not {"moves", "keeps pressing"} & {self.arm, self.hand}
+        return in_time and told and safe and self.right_state and self.kept >= self.driven
 
 
 class Breaks:
@@ -138,16 +143,10 @@ class Breaks:
             self._fault.inject(self._line)
             self.stall.start()
         self.steps += 1
-        if self.steps > INJECT_AT + GO_ON:
-            raise EndOfTrialError
         target = robot.HOME.copy()
         target[0] += 0.05 * np.sin(0.15 * self.steps)
         target[7 + robot.HAND_MOTORS.index(STALLED)] += 0.3 * min(self.steps / INJECT_AT, 1.0) if self.injected_s is None else 1.2
         return target.astype(np.float32)
-
-
-class EndOfTrialError(DexHiLError):
-    """The robot has gone on for long enough."""
 
 
 def lab_settings(twin: TwinProcess) -> RealConfig:
@@ -189,9 +188,7 @@ def _trial(env: DexHiLEnv, twin: TwinProcess, fault: Fault, row: Row) -> bool:
     policy, recorder = Breaks(fault, twin.line, env.backend), EpisodeRecorder("plush")
     before, episode = len(env.backend.safety.history), None
     try:
-        run_episode(env, policy, 1, recorder)
-    except EndOfTrialError:
-        episode = recorder.finish(seed=1)
+        episode = run_episode(gym.wrappers.TimeLimit(env, INJECT_AT + GO_ON), policy, 1, recorder)
     except RobotStopped as stop:
         row.text, episode = str(stop).replace(twin.config.can_path, "its socket"), stop.episode
         if policy.injected_s is not None:
@@ -201,7 +198,7 @@ def _trial(env: DexHiLEnv, twin: TwinProcess, fault: Fault, row: Row) -> bool:
         return False
     row.noticed_ms = _noticed_ms(env.backend, before, policy)
     row.state, row.right_state = str(env.backend.safety.state), env.backend.safety.state is fault.state
-    row.arm, row.hand = at_rest(twin, run=fault.state is State.RUN)
+    row.arm, row.hand = _going_on(twin, policy.stall) if fault.state is State.RUN else at_rest(twin)
     row.kept = _kept(episode)
     return True
 
@@ -222,10 +219,14 @@ def _kept(episode: Any) -> int:
         return len(EpisodeStore.open(Path(folder) / "data").read(0))
 
 
-def at_rest(twin: TwinProcess, run: bool = False, within_s: float = 4.0) -> tuple[str, str]:
+def _going_on(twin: TwinProcess, stall: Stall) -> tuple[str, str]:
+    """Tell what arm and hand do after a stall: the arm goes on, the finger was opened a little."""
+    mode = twin.line.status().mode
+    return "goes on" if mode == "MOVE" else f"holds ({mode})", OPENED if stall.opened_rad > OPENED_RAD else "keeps pressing"
+
+
+def at_rest(twin: TwinProcess, within_s: float = 4.0) -> tuple[str, str]:
     """Tell what arm and hand do: ``holds``, with the arm's mode, ``moves``, or ``no power``."""
-    if run:
-        return "goes on", "opens the finger, goes on"
     deadline = time.monotonic() + within_s
     try:
         before = twin.line.status()

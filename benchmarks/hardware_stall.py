@@ -24,11 +24,12 @@ class Stall(threading.Thread):
 
     Attributes:
         noticed_ms: from the one to the other [ms]; None while there is no stall.
+        opened_rad: how far the driver has opened the motor in the second after that [rad].
     """
 
     def __init__(self, backend: RealBackend) -> None:
         super().__init__(daemon=True)
-        self._backend, self.noticed_ms = backend, cast("float | None", None)
+        self._backend, self.noticed_ms, self.opened_rad = backend, cast("float | None", None), 0.0
 
     def run(self) -> None:
         """Watch until the motor has stalled, for five seconds at most."""
@@ -39,6 +40,8 @@ class Stall(threading.Thread):
                 rows.append((now, abs(float(state.current[motor])), float(state.motor_pos[motor])))
                 if state.stalled[motor]:
                     self.noticed_ms = 1e3 * (now - _at_rest_since(np.array(rows)))
+                    time.sleep(1.0)
+                    self.opened_rad = rows[-1][2] - float(self._backend.hand.state().motor_pos[motor])
                     return
             time.sleep(0.005)
 

@@ -1,5 +1,6 @@
 """One episode from reset to its end: the inner loop, written once."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from dexhil_env.env import DexHiLEnv
 from dexhil_env.episode import Episode
+from dexhil_env.errors import DexHiLError, RobotStopped
 from dexhil_env.recorder import EpisodeRecorder
 from dexhil_env.types import F32, Observation
 
@@ -74,11 +76,20 @@ def run_episode(
             if see is not None:
                 see(info)
     except BaseException as error:
+        _let_stand(twin, error)
         if len(recorder):
             reason = str(error) or type(error).__name__
             error.episode = recorder.finish(seed=seed, interrupted=reason, **_robot_facts(twin))  # type: ignore[attr-defined]
         raise
     return recorder.finish(seed=seed, **_robot_facts(twin))
+
+
+def _let_stand(env: DexHiLEnv, error: BaseException) -> None:
+    """End a robot's motion before anything is written: nobody drives it any more. The twin needs no such care."""
+    rest = getattr(env.backend, "rest", None)
+    if rest is not None and not isinstance(error, RobotStopped):
+        with contextlib.suppress(DexHiLError):  # its driver and its supervisor watch it all the same; the episode must be kept
+            rest(f"{type(error).__name__} in the program")
 
 
 def _robot_facts(env: DexHiLEnv) -> dict[str, Any]:

@@ -119,14 +119,17 @@ def summarise(results: dict[str, dict[str, EvalResult]]) -> dict[str, Any]:
         results: by policy and place; ``before`` is the policy that came from the twin.
     """
     rows: dict[str, Any] = {}
-    before = pooled(results["before"])
-    for name, found in results.items():
-        for key, good in pooled(found).items():
+    outcomes = {name: pooled(found) for name, found in results.items()}
+    before = outcomes["before"]
+    for name, found in outcomes.items():
+        for key, good in found.items():
             rows[f"{name} {key}"] = row = {"success": sum(good), "n": len(good), "ci95": wilson_interval(sum(good), len(good))}
             line = f"{name:>8} {key:<14} {sum(good):>3} of {len(good)}"
             others = {"before": before[key]} if name != "before" else {}
             if not key.endswith("-twin"):
                 others["twin before"] = before[key.rsplit("-", 1)[0] + "-twin"]
+            if name == "after" and key in outcomes.get("control", {}):
+                others["control"] = outcomes["control"][key]
             for other, was in others.items():
                 change = compare_paired(was, good)
                 row[f"minus {other}"] = {"difference": change.difference, "ci95": [change.low, change.high], "p": change.p_value}

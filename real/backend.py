@@ -155,10 +155,14 @@ class RealBackend:
             except RobotStopped:
                 raise
             except BaseException as error:
-                self._supervisor.paused = f"{type(error).__name__} in the program"
-                self._supervisor.rest(self._supervisor.paused)
+                self.rest(f"{type(error).__name__} in the program")
                 raise
         self.timing.late_ticks = self._pacer.late
+
+    def rest(self, reason: str) -> None:
+        """End the episode where it is: arm and hand hold. A robot that has stopped already stays stopped, for its own reason."""
+        self._supervisor.paused = reason
+        self._supervisor.rest(reason)
 
     def _run(self, servo: ServoMux, ticks: int) -> None:
         check = self._supervisor.check

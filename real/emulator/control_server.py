@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from multiprocessing.connection import Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
 
 from dexhil_env.errors import ConfigError, DeviceError
@@ -55,6 +55,8 @@ class ControlServer:
         """Stop listening; safe to call twice."""
         if not self._ending:
             self._ending = True
+            with contextlib.suppress(OSError, EOFError):
+                Client(self.path, "AF_UNIX").close()  # closing alone would leave the thread waiting for a caller
             self._listener.close()
 
     def _accept(self) -> None:

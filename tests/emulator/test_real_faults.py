@@ -126,6 +126,22 @@ def test_an_interrupted_episode_is_kept(env, twin):
     assert any("RUN -> FAULT" in line for line in episode.extra["robot"]["transitions"])
 
 
+def test_a_mistake_of_the_policy_ends_the_motion_and_keeps_the_episode(env, twin):
+    class Mistaken(Bad):
+        def act(self, observation, instruction):
+            if self.steps == 6:
+                raise ValueError("a mistake in the program")
+            return super().act(observation, instruction)
+
+    with pytest.raises(ValueError, match="a mistake") as caught:
+        run_episode(env, Mistaken(), 3, EpisodeRecorder("plush"))
+    assert stands(twin), "before the caller has done anything"
+    assert len(caught.value.episode) == 6
+    assert any("ValueError in the program" in line for line in caught.value.episode.extra["robot"]["transitions"])
+    with pytest.raises(RobotStopped, match=r"ValueError in the program.*call reset"):
+        still(env, 1)
+
+
 def test_a_reflex_on_the_way_home_waits_for_a_person(env, twin):
     env.reset(seed=1)
     for _ in range(20):

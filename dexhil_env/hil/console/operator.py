@@ -108,6 +108,8 @@ class ConsoleOperator(HumanOperator):
         super().close()
         if self._spectator is not None:
             self._spectator.close()
+        if self._eye is not None:
+            self._eye.close()
         self.server.close()
 
     # ---- showing -----------------------------------------------------------------------------------------------------------------

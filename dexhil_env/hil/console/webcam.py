@@ -39,12 +39,20 @@ class WebcamEye:
         self._tracker, self._inbox = tracker, inbox
         self._newest: Latest[bytes] = Latest()
         self._wake = threading.Event()
-        threading.Thread(target=self._loop, name="webcam", daemon=True).start()
+        self._ending = False
+        self._thread = threading.Thread(target=self._loop, name="webcam", daemon=True)
+        self._thread.start()
 
     def see(self, picture: bytes, t_ns: int) -> None:
         """Look at this picture next."""
         self._newest.put(picture, t_ns)
         self._wake.set()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ending = True
+        self._wake.set()
+        self._thread.join(5.0)
 
     def _loop(self) -> None:
         from PIL import Image, UnidentifiedImageError
@@ -52,6 +60,8 @@ class WebcamEye:
         while True:
             self._wake.wait()
             self._wake.clear()
+            if self._ending:
+                return
             found = self._newest.get()
             if found is None:
                 continue
