@@ -7,7 +7,7 @@ from agents.rollouts import run_many
 from agents.serve.server import PolicyServer, ServeConfig
 from agents.serve.vla import ServedVLA
 from dexhil_env.hil.scripted import ScriptedConfig
-from tests.unit.test_serve import address, policy  # noqa: F401
+from tests.e2e.test_serve import address, policy  # noqa: F401
 
 
 def test_a_served_policy_is_corrected_like_any_other(policy) -> None:  # noqa: F811
