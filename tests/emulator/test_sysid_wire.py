@@ -27,7 +27,7 @@ def recorded(attempts=3):
         with TwinProcess(EmulatorConfig("plush", cameras=(), patience_s=PATIENCE_S, reality=TRUTH)) as twin:
             backend = RealBackend(emulated_config(twin.config))
             try:
-                log = record(backend, np.concatenate([arm_plan(10.0), hand_plan(6.0)]), {"motion": "a test"})
+                log = record(backend, np.concatenate([arm_plan(14.0), hand_plan(6.0)]), {"motion": "a test"})
                 undisturbed = reports_per_second(log) > 85.0 and log.longest_gap_s < LONGEST_GAP_S
                 if undisturbed or attempt == attempts - 1:
                     return log
