@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
@@ -20,13 +20,11 @@ from dexhil_env.env import DexHiLEnv
 from dexhil_env.errors import RobotStopped
 from dexhil_env.registration import REAL_IDS, make_env
 from dexhil_env.types import F32, F64
+from real.backend import RealBackend
 from real.emulator.control_line import ControlLine
 from real.emulator.emulator_config import EmulatorConfig
 from real.emulator.twin_process import TwinProcess
 from real.make import make_real_env
-
-if TYPE_CHECKING:
-    from real.backend import RealBackend
 
 LOOP_S: Final = 600.0
 """How long the loop is watched [s]."""
@@ -50,7 +48,7 @@ def measure_loop() -> Iterator[Result]:
             for index in tqdm(range(steps), desc="20 Hz loop", unit="step", mininterval=10):
                 asked.append(time.monotonic())
                 env.step(_swing(index * robot.CONTROL_PERIOD_S))
-            backend = cast("RealBackend", _unwrapped(env).backend)
+            backend = _backend(env)
             facts, begun = backend.facts(), np.array(backend.timing.begun)
         finally:
             env.close()
@@ -123,11 +121,12 @@ def _wild_episode(env: gym.Env[Any, F32], seed: int) -> tuple[int, str]:
 
 
 def _ratios(env: gym.Env[Any, F32]) -> dict[str, float]:
-    with ControlLine(_unwrapped(env).backend.config.session.emulator) as line:  # type: ignore[attr-defined]
+    with ControlLine(_backend(env).config.session.emulator) as line:
         return line.status().ratios
 
 
-def _unwrapped(env: gym.Env[Any, F32]) -> DexHiLEnv:
+def _backend(env: gym.Env[Any, F32]) -> RealBackend:
     twin = env.unwrapped
     assert isinstance(twin, DexHiLEnv)
-    return twin
+    assert isinstance(twin.backend, RealBackend)
+    return twin.backend

@@ -12,12 +12,12 @@ SWITCH_S: Final = 5e-4
 """How long Python lets one thread run while others wait [s]; the default of 5 ms is a whole servo tick."""
 
 
-def be_punctual() -> None:
+def be_punctual(switch_s: float = SWITCH_S) -> None:
     """Let no thread of this process keep Python for long, and no garbage collection look at what is loaded already.
 
     For programs that drive a robot or serve a person's devices: with PyTorch loaded a full collection takes tens of milliseconds.
     """
-    sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
+    sys.setswitchinterval(min(sys.getswitchinterval(), switch_s))
     gc.collect()
     gc.freeze()
 

@@ -50,13 +50,10 @@ def run_episode(
         see: called with the info of every step, for displays.
 
     Raises:
-        RobotStopped: the robot has stopped.
-
-    Whatever ends the episode early, Ctrl-C and errors of the policy included: the exception gets an attribute ``episode`` with what was
-    recorded until then, truncated.
+        RobotStopped: the robot has stopped. This and whatever else ends the episode early, Ctrl-C and errors of the policy included, gets
+            an attribute ``episode`` with what was recorded until then, truncated.
     """
     space = cast("gym.spaces.Box[np.float32]", env.action_space)
-    low, high = space.low, space.high
     twin = env.unwrapped
     assert isinstance(twin, DexHiLEnv)
     observation, info = env.reset(seed=seed, options=options)
@@ -68,7 +65,7 @@ def run_episode(
         while not over:
             if info["is_intervention"] or info["is_handover"]:
                 policy.reset()
-            action = np.clip(policy.act(observation, info["instruction"]), low, high).astype(np.float32)
+            action = np.clip(policy.act(observation, info["instruction"]), space.low, space.high).astype(np.float32)
             twin.fresh_images = always or getattr(policy, "looks_next", True)
             observation, reward, terminated, truncated, info = env.step(action)
             recorder.add(observation, float(reward), terminated, truncated, info)
@@ -76,12 +73,17 @@ def run_episode(
             if see is not None:
                 see(info)
     except BaseException as error:
-        _let_stand(twin, error)
-        if len(recorder):
-            reason = str(error) or type(error).__name__
-            error.episode = recorder.finish(seed=seed, interrupted=reason, **_robot_facts(twin))  # type: ignore[attr-defined]
+        _cut_short(error, twin, recorder, seed)
         raise
     return recorder.finish(seed=seed, **_robot_facts(twin))
+
+
+def _cut_short(error: BaseException, env: DexHiLEnv, recorder: EpisodeRecorder, seed: int) -> None:
+    """Let the robot stand, and give the error what was recorded until then."""
+    _let_stand(env, error)
+    if len(recorder):
+        reason = str(error) or type(error).__name__
+        error.episode = recorder.finish(seed=seed, interrupted=reason, **_robot_facts(env))  # type: ignore[attr-defined]
 
 
 def _let_stand(env: DexHiLEnv, error: BaseException) -> None:

@@ -161,8 +161,7 @@ class RealBackend:
 
     def rest(self, reason: str) -> None:
         """End the episode where it is: arm and hand hold. A robot that has stopped already stays stopped, for its own reason."""
-        self._supervisor.paused = reason
-        self._supervisor.rest(reason)
+        self._supervisor.pause(reason)
 
     def _run(self, servo: ServoMux, ticks: int) -> None:
         check = self._supervisor.check

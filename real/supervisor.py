@@ -92,6 +92,11 @@ class Supervisor:
                 self.halt()
                 self.safety.tell(Event.REST, reason)
 
+    def pause(self, reason: str) -> None:
+        """End an episode that nobody continues; the next step is told why."""
+        self.paused = reason
+        self.rest(reason)
+
     def halt(self) -> None:
         """Let arm and hand hold where they are."""
         self._hand.stop()
@@ -141,5 +146,4 @@ class Supervisor:
     def _keep_once(self) -> None:
         self._look()
         if self.safety.state in (State.RUN, State.HOLD) and self._arm.now() - self._idle_since > self._patience_s:
-            self.paused = f"no step for {self._patience_s:g} s"
-            self.rest(self.paused)
+            self.pause(f"no step for {self._patience_s:g} s")

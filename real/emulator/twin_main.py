@@ -1,6 +1,5 @@
 """Program of an emulated robot's process: config in on stdin, one line of JSON out when it serves. Started by ``twin_process``."""
 
-import gc
 import json
 import logging
 import os
@@ -10,8 +9,12 @@ import signal
 import sys
 from typing import TextIO
 
+from dexhil_env.clock import be_punctual
 from dexhil_env.errors import DexHiLError
 from real.emulator.control_messages import pack_error
+
+_SWITCH_S = 1e-3
+"""One cycle of the arm [s]."""
 
 
 def main() -> None:
@@ -30,8 +33,7 @@ def main() -> None:
         return
     with robot:
         signal.signal(signal.SIGTERM, lambda _number, _frame: robot.end())
-        gc.freeze()  # the models are never garbage: a collection has little to look at and takes little time
-        sys.setswitchinterval(1e-3)
+        be_punctual(_SWITCH_S)
         _tell(report, {"camera_port": robot.config.camera_port})
         robot.serve(lambda: os.getppid() == parent)
     shutil.rmtree(folder, ignore_errors=True)  # nobody else does it when the parent was killed

@@ -84,7 +84,7 @@ class MotionLog:
     @property
     def longest_gap_s(self) -> float:
         """Longest time without a target, or without a state of the arm [s]; what the arm was told and did in it is a guess."""
-        return float(max(np.diff(self.time_s).max(), np.diff(np.unique(self.state_s)).max()))
+        return float(max(np.diff(times).max(initial=0.0) for times in (self.time_s, np.unique(self.state_s))))
 
     @property
     def mount(self) -> tuple[float, float]:

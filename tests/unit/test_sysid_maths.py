@@ -8,7 +8,7 @@ from dexhil_env.errors import ConfigError
 from real.fr3_config import FR3Config
 from real.kinematics import Kinematics
 from real.sysid.compare import delay
-from real.sysid.excitation import arm_plan, both_plan, hand_plan
+from real.sysid.excitation import ARM_SPEED, arm_plan, both_plan, hand_plan
 from real.sysid.regress import SIGMAS, solve
 from real.sysid.smooth import EDGE, STEP_S, even, shifted, smooth
 from real.workspace import Workspace, WorkspaceConfig
@@ -24,6 +24,7 @@ def test_excitations_are_bounded_safe_and_begin_and_end_at_home(seed):
         np.testing.assert_allclose(plan[[0, -1]], robot.HOME[None].repeat(2, 0), atol=1e-9)
         arm = plan[:, robot.ARM]
         speed = np.gradient(arm, STEP_S, axis=0)
+        assert np.abs(speed).max() < ARM_SPEED
         assert (np.abs(speed) < 0.95 * driver.speed * robot.ARM_MAX_VELOCITY).all(), "the driver lets every target pass unchanged"
         assert (np.abs(np.gradient(speed, STEP_S, axis=0)) < 0.95 * driver.acceleration * robot.ARM_MAX_ACCELERATION).all()
         assert ((plan >= robot.LOW) & (plan <= robot.HIGH)).all()
